@@ -1,0 +1,11 @@
+//! svinit: PID 1 for containers, in one static binary.
+//!
+//! Read this first, then [`lifecycle`], then `runtime::driver`.
+//!
+//! | floor | what it is for | what is absent |
+//! |---|---|---|
+//! | [`units`] | what the user wrote: texts in, a validated set or every problem out | files, environment |
+//!
+//! A floor names only floors above it in this table; `tests/tidy.rs` holds them to it.
+
+pub mod units;

@@ -1,0 +1,453 @@
+//! The file formats: every key of a unit's file and of `svinit.toml`, its meaning, its default.
+//!
+//! This is the one place where a key is described; see [`crate::units::table`] for what is made of it. A field that is
+//! added here does not compile until [`crate::units::build`] reads it and [`crate::units::show`] writes it.
+
+use toml::de::DeValue;
+
+use crate::units::name::UnitName;
+use crate::units::spec::{
+    Argv, EnvironmentFile, Forward, HostPort, HttpUrl, KillMode, LogFormat, LogLevel, OnFailure, OnLimit,
+    Policy, SignalName, Stdin, WhenBlocked,
+};
+use crate::units::table::{Item, Key, Map, Reader, Shape, Table, Value, table};
+use crate::units::value::{
+    AbsolutePath, Capability, Choice, Commands, Count, Int, Lasting, List, Listen, Number, Owner, Pattern,
+    Percent, Rate, Size, SizeLimit, Umask, Words,
+};
+
+/// Tables with keys of which only one can hold. Within one file two of them contradict each other; a later layer that
+/// has one of them replaces whichever an earlier one had.
+pub const ONE_OF: &[(&str, &[&str])] = &[
+    ("", &["command", "shell"]),
+    ("ready", &["http", "tcp", "unix", "exec", "file", "log", "notify", "fd", "delay"]),
+    ("health", &["http", "tcp", "unix", "exec"]),
+    ("reload", &["signal", "command"]),
+];
+
+table! {
+    /// A unit's file.
+    pub struct UnitFile {
+        /// One line for people.
+        description: Key<String> = "\"\"";
+        /// What is run: a list of arguments, or text that is split into words (quotes and `\` as in a shell, but no
+        /// shell). A program without a slash is looked up in `PATH`. Either this or `shell` must be there.
+        command: Key<Argv> => "`shell` is there instead";
+        /// Instead of `command`: a line for `/bin/sh -c`. Begin it with `exec`, so that the signals reach the service.
+        shell: Key<String> => "`command` is there instead";
+        /// When it counts as up. `simple`: when the program was started (and `[ready]` has passed). `notify`: when it has sent
+        /// `READY=1` (sd_notify). `oneshot`: when it has ended well. `forking`: when it has ended well and left a daemon,
+        /// whose number is in `pid_file`.
+        r#type: Key<Choice<KindWord>> = "\"simple\"";
+        /// Where a `forking` daemon writes its number.
+        pid_file: Key<AbsolutePath> => "for `forking` only";
+        /// Started at boot. Else it is started when it is asked for or something requires it.
+        enabled: Key<bool> = "true";
+        /// When it ends for good, the container ends with its status.
+        essential: Key<bool> = "false";
+        /// Further names it answers to.
+        aliases: Key<List<UnitName>> = "[]";
+        /// User its processes run as, by name or number.
+        user: Key<Owner> => "svinit's own user";
+        /// Group its processes run as, by name or number.
+        group: Key<Owner> => "the user's own group";
+        /// Supplementary groups. Inherited ones are dropped whenever the user changes.
+        groups: Key<List<Owner>> = "[]";
+        /// File mode creation mask, octal.
+        umask: Key<Umask> = "\"022\"";
+        /// Directory its processes start in.
+        working_dir: Key<AbsolutePath> = "\"/\"";
+        /// Files of `NAME=value` lines, read at each start; later ones win, `[environment]` wins over all. With `-` before
+        /// the path the file may be missing.
+        environment_files: Key<List<EnvironmentFile>> = "[]";
+        /// Standard input: `/dev/null`, or the terminal that svinit was given (unit `main` only).
+        stdin: Key<Choice<Stdin>> = "\"null\"";
+        /// Started first and waited for. If one of these cannot run, neither can this; stopping one stops this.
+        requires: Key<List<UnitName>> = "[]";
+        /// Started first and waited for; their failure is tolerated.
+        wants: Key<List<UnitName>> = "[]";
+        /// Order only, when both are to run: this starts after these are ready, and stops before them.
+        after: Key<List<UnitName>> = "[]";
+        /// Order only, the other way round.
+        before: Key<List<UnitName>> = "[]";
+        /// Stopped and restarted along with these.
+        part_of: Key<List<UnitName>> = "[]";
+        /// Cannot run at the same time as these. It is enough that one side says so.
+        conflicts: Key<List<UnitName>> = "[]";
+        /// Variables set over the container's own environment, which every unit has.
+        environment: Map<String>;
+        /// Variables whose values are read from files at each start; exported to the unit, never shown, logged or returned.
+        secrets: Map<AbsolutePath>;
+        /// Files copied into a private directory at each start: mode 0400, owned by the unit's user, found by
+        /// `$CREDENTIALS_DIRECTORY`.
+        credentials: Map<AbsolutePath>;
+        /// Outside things that must answer, each once, before the first start.
+        wait_for: Table<WaitForTable>;
+        /// How we know that it is up: one of `http`, `tcp`, `unix`, `exec`, `file`, `log`, `notify`, `fd`, `delay`.
+        ready: Table<ReadyTable>;
+        /// How we know that it is well: one of `http`, `tcp`, `unix`, `exec`.
+        health: Table<HealthTable>;
+        /// What follows its end.
+        restart: Table<RestartTable>;
+        /// How it is stopped. Whatever way, its whole process tree is gone afterwards.
+        stop: Table<StopTable>;
+        /// What `svctl reload` does; without `signal` and `command` a unit can only be restarted.
+        reload: Table<ReloadTable>;
+        /// Commands run before and after, in the unit's context, one after the other. Each item is one command: text that
+        /// is split into words, or a list of arguments.
+        hooks: Table<HooksTable>;
+        /// Where its output goes.
+        log: Table<LogTable>;
+        /// Bounds. `nofile`, `nproc`, `core`, `nice` and `oom_score_adj` are of each process; the others of the whole
+        /// tree, by cgroup v2 where one can be made, else watched.
+        limits: Table<LimitsTable>;
+        /// What its processes may not do.
+        sandbox: Table<SandboxTable>;
+    }
+}
+
+table! {
+    /// `[wait_for]`.
+    pub struct WaitForTable {
+        /// Addresses `host:port` that must accept a connection.
+        tcp: Key<List<HostPort>> = "[]";
+        /// URLs that must answer GET with a status of 200 to 399.
+        http: Key<List<HttpUrl>> = "[]";
+        /// Unix sockets that must accept a connection.
+        unix: Key<List<AbsolutePath>> = "[]";
+        /// Files that must exist.
+        file: Key<List<AbsolutePath>> = "[]";
+        /// Commands that must succeed.
+        exec: Key<Commands> = "[]";
+        /// For all of them together; then the start has failed. `"0"`: for ever.
+        timeout: Key<Lasting> = "\"60s\"";
+        /// Between two tries.
+        interval: Key<Lasting<10>> = "\"250ms\"";
+    }
+}
+
+table! {
+    /// `[ready]`.
+    pub struct ReadyTable {
+        /// This URL answers GET with a status of 200 to 399.
+        http: Key<HttpUrl> => "no such check";
+        /// This `host:port` accepts a connection.
+        tcp: Key<HostPort> => "no such check";
+        /// This unix socket accepts a connection.
+        unix: Key<AbsolutePath> => "no such check";
+        /// This command succeeds.
+        exec: Key<Argv> => "no such check";
+        /// This file exists.
+        file: Key<AbsolutePath> => "no such check";
+        /// A line of its output matches this regular expression.
+        log: Key<Pattern> => "no such check";
+        /// It sends `READY=1` (sd_notify); the same as `type = "notify"`.
+        notify: Key<bool> => "as `type` says";
+        /// It writes a newline to this descriptor (s6).
+        fd: Key<Int<3, 1023>> => "no such check";
+        /// So much time has passed and it is still there.
+        delay: Key<Lasting<1>> => "no such check";
+        /// Longest time from start to ready, of a oneshot to its end; `"0"`: for ever. A oneshot has no limit unless
+        /// this is written.
+        timeout: Key<Lasting> = "\"30s\"";
+        /// Between two tries of a check.
+        interval: Key<Lasting<10>> = "\"100ms\"";
+    }
+}
+
+table! {
+    /// `[health]`.
+    pub struct HealthTable {
+        /// This URL answers GET with a status of 200 to 399.
+        http: Key<HttpUrl> => "no such check";
+        /// This `host:port` accepts a connection.
+        tcp: Key<HostPort> => "no such check";
+        /// This unix socket accepts a connection.
+        unix: Key<AbsolutePath> => "no such check";
+        /// This command succeeds.
+        exec: Key<Argv> => "no such check";
+        /// From the end of one check to the beginning of the next.
+        interval: Key<Lasting<100>> = "\"10s\"";
+        /// Longest time for one check.
+        timeout: Key<Lasting<10>> = "\"3s\"";
+        /// So many failures in a row make it ill.
+        retries: Key<Int<1, 1_000_000>> = "3";
+        /// After it became ready, failures do not count for so long, or until a check has passed.
+        start_period: Key<Lasting> = "\"10s\"";
+        /// What is done when it is ill: `restart`, `reload`, `shutdown` (the container ends), `none`, a signal to its main
+        /// process (`signal:USR1`) or a command (`exec:...`).
+        on_failure: Key<OnFailure> = "\"restart\"";
+    }
+}
+
+table! {
+    /// `[restart]`.
+    pub struct RestartTable {
+        /// When it is started again by itself. Of a `oneshot` the default is `on-failure`, and `always` makes no sense.
+        policy: Key<Choice<Policy>> = "\"always\"";
+        /// Exit codes that count as success.
+        success_codes: Key<List<Int<0, 255>>> = "[0]";
+        /// Exit codes after which a new try is of no use: it has failed for good.
+        permanent_codes: Key<List<Int<0, 255>>> = "[]";
+        /// Before the first retry. With `"0s"` the first is at once, the second after 100 ms.
+        delay: Key<Lasting> = "\"0s\"";
+        /// Growth of the delay from one retry to the next.
+        factor: Key<Number<1, 100>> = "2.0";
+        /// Where growth ends; also the pause of `retry-later`.
+        max_delay: Key<Lasting<100>> = "\"30s\"";
+        /// Share of a delay that is left to chance, so that many do not come back at the same moment.
+        jitter: Key<Number<0, 1>> = "0.1";
+        /// So many automatic restarts within `window` are the limit; 0 is none.
+        limit: Key<Int<0, 1_000_000>> = "10";
+        /// Time in `ready` after which the count begins anew.
+        window: Key<Lasting<1>> = "\"60s\"";
+        /// At the limit: `fail` for good, `shutdown` everything, or `retry-later`, one more try every `max_delay`.
+        on_limit: Key<Choice<OnLimit>> = "\"retry-later\"";
+    }
+}
+
+table! {
+    /// `[stop]`.
+    pub struct StopTable {
+        /// Sent first, when there is no `command`.
+        signal: Key<SignalName> = "\"SIGTERM\"";
+        /// Then everything that is left is killed.
+        timeout: Key<Lasting> = "\"8s\"";
+        /// Run instead of the signal, with `$MAINPID` in its environment; `[]` is none.
+        command: Key<OptionalCommand> = "[]";
+        /// `mixed`: the signal to the main process, KILL to all that is left. `group`: the signal to all, too. `process`: both
+        /// to the main process only.
+        kill: Key<Choice<KillMode>> = "\"mixed\"";
+    }
+}
+
+table! {
+    /// `[reload]`.
+    pub struct ReloadTable {
+        /// Sent to the main process.
+        signal: Key<SignalName> => "it cannot be reloaded by a signal";
+        /// Run in the unit's context, with `$MAINPID` in its environment.
+        command: Key<Argv> => "it cannot be reloaded by a command";
+        /// Must succeed before a reload, and before a restart that a person asked for; `[]` is none.
+        test: Key<OptionalCommand> = "[]";
+        /// For `test` and `command`, each.
+        timeout: Key<Lasting<100>> = "\"30s\"";
+    }
+}
+
+table! {
+    /// `[hooks]`.
+    pub struct HooksTable {
+        /// Before the command; a failure is a failed start.
+        pre_start: Key<Commands> = "[]";
+        /// After it is ready; a failure is reported and changes nothing.
+        post_start: Key<Commands> = "[]";
+        /// Before it is told to stop; a failure changes nothing.
+        pre_stop: Key<Commands> = "[]";
+        /// After all its processes have ended, however; told `SERVICE_RESULT`, `EXIT_CODE` and `EXIT_STATUS` as in systemd.
+        post_stop: Key<Commands> = "[]";
+        /// For each command; then it and what it started are killed.
+        timeout: Key<Lasting<100>> = "\"30s\"";
+    }
+}
+
+table! {
+    /// `[log]`.
+    pub struct LogTable {
+        /// To svinit's own output, with the unit's name before each line; or `"inherit"`: the service writes to the
+        /// container's output by itself, and nothing of it passes through svinit.
+        forward: Key<Forward> = "true";
+        /// Into this file as well.
+        file: Key<AbsolutePath> => "no file";
+        /// The time before each line in the file.
+        timestamps: Key<bool> = "false";
+        /// The file is rotated when it would grow beyond this; `"0"`: never.
+        max_size: Key<Size> = "\"10M\"";
+        /// The file is rotated, and rotated ones are removed, when they are older; `"0"`: never.
+        max_age: Key<Lasting> = "\"7d\"";
+        /// Rotated files that are kept.
+        keep: Key<Int<0, 10_000>> = "5";
+        /// Rotated files become `.gz`.
+        compress: Key<bool> = "true";
+        /// Bytes kept in memory for `svctl logs`, and bytes that may wait for a blocked output or disk.
+        buffer: Key<Size<16_384>> = "\"256K\"";
+        /// When those are used up: `block`, the unit waits in its write and no line is lost; `drop-oldest`, the oldest
+        /// waiting lines go and are counted.
+        when_blocked: Key<Choice<WhenBlocked>> = "\"block\"";
+        /// Lines a second that pass; others are counted. 0 is no bound.
+        rate: Key<Rate> = "\"0\"";
+    }
+}
+
+table! {
+    /// `[limits]`.
+    pub struct LimitsTable {
+        /// Open descriptors (at least 16), or `"unlimited"`.
+        nofile: Key<Count> => "as svinit was given";
+        /// Processes of its user, or `"unlimited"`; 0 leaves it as svinit was given.
+        nproc: Key<Count> => "as svinit was given";
+        /// Size of core files, or `"unlimited"`; 0 is none.
+        core: Key<SizeLimit> => "as svinit was given";
+        /// Priority; less is more.
+        nice: Key<Int<-20, 19>> => "as svinit was given";
+        /// How likely the kernel kills it when memory is short; more is likelier.
+        oom_score_adj: Key<Int<-1000, 1000>> => "0";
+        /// Memory of the whole tree; above it for `memory_for`, the unit is restarted gracefully.
+        memory_high: Key<Size<1_048_576>> => "no bound";
+        /// How long it may be above `memory_high`.
+        memory_for: Key<Lasting> = "\"30s\"";
+        /// Memory of the whole tree, never more.
+        memory_max: Key<Size<1_048_576>> => "no bound";
+        /// CPU time of the whole tree, in percent of one CPU.
+        cpu: Key<Percent> => "no bound";
+        /// Processes and threads of the whole tree.
+        pids: Key<Int<1, 4_194_304>> => "no bound";
+    }
+}
+
+table! {
+    /// `[sandbox]`.
+    pub struct SandboxTable {
+        /// No program it starts can gain privileges (setuid, file capabilities).
+        no_new_privileges: Key<bool> => "true for a unit that changes user, else false";
+        /// The only capabilities it keeps, also when it changes user.
+        capabilities: Key<List<Capability>> => "as they are for root, none for others";
+    }
+}
+
+table! {
+    /// `svinit.toml`.
+    pub struct DaemonFile {
+        /// One deadline for the whole shutdown. The default is just within the 10 s that Docker gives.
+        shutdown_timeout: Key<Lasting<100>> = "\"9.5s\"";
+        /// Automatic restarts a second, all units together.
+        fork_rate: Key<Int<1, 10_000>> = "50";
+        /// The control socket.
+        control: Table<ControlTable>;
+        /// The public listener of `/health` and `/metrics`.
+        http: Table<HttpTable>;
+        /// svinit's own output.
+        log: Table<DaemonLogTable>;
+        /// What holds for every unit that does not say otherwise.
+        defaults: Table<DefaultsTable>;
+    }
+}
+
+table! {
+    /// `[control]`.
+    pub struct ControlTable {
+        /// Group, by name or number, that may use the control socket besides its owner.
+        socket_group: Key<Owner> => "the owner only";
+        /// Accept a peer from another PID namespace, whose credentials cannot be trusted.
+        allow_other_namespaces: Key<bool> = "false";
+    }
+}
+
+table! {
+    /// `[http]`.
+    pub struct HttpTable {
+        /// Address and port, or `"off"`.
+        listen: Key<Listen> => "0.0.0.0:9500 as PID 1, else 127.0.0.1:9500";
+    }
+}
+
+table! {
+    /// `[log]` of `svinit.toml`.
+    pub struct DaemonLogTable {
+        /// Form of the one log stream.
+        format: Key<Choice<LogFormat>> => "text";
+        /// How much svinit says about itself.
+        level: Key<Choice<LogLevel>> = "\"info\"";
+        /// Bytes for the log buffers of all units together.
+        buffer_total: Key<Size<65_536>> = "\"64M\"";
+    }
+}
+
+table! {
+    /// `[defaults]`.
+    pub struct DefaultsTable {
+        /// As `[restart]` of a unit.
+        restart: Table<RestartTable>;
+        /// As `[stop]` of a unit.
+        stop: Table<StopTable>;
+        /// As `[log]` of a unit.
+        log: Table<LogTable>;
+    }
+}
+
+/// A command, or the empty list for none, so that a later layer can take it away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OptionalCommand(pub Option<Argv>);
+
+impl Value for OptionalCommand {
+    fn read(item: Item<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+        if let DeValue::Array(items) = item.value
+            && items.is_empty()
+        {
+            return Some(Self(None));
+        }
+        Argv::read(item, reader).map(|argv| Self(Some(argv)))
+    }
+
+    fn show(&self) -> String {
+        self.0.as_ref().map_or_else(|| "[]".to_owned(), Argv::show)
+    }
+
+    fn shape() -> Shape {
+        Argv::shape()
+    }
+}
+
+/// `type =`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KindWord {
+    /// `simple`
+    Simple,
+    /// `notify`
+    Notify,
+    /// `oneshot`
+    Oneshot,
+    /// `forking`
+    Forking,
+}
+
+impl Words for KindWord {
+    const ALL: &'static [(&'static str, Self)] = &[
+        ("simple", Self::Simple),
+        ("notify", Self::Notify),
+        ("oneshot", Self::Oneshot),
+        ("forking", Self::Forking),
+    ];
+}
+
+impl Words for Stdin {
+    const ALL: &'static [(&'static str, Self)] = &[("null", Self::Null), ("tty", Self::Tty)];
+}
+
+impl Words for Policy {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("always", Self::Always), ("on-failure", Self::OnFailure), ("never", Self::Never)];
+}
+
+impl Words for OnLimit {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("fail", Self::Fail), ("shutdown", Self::Shutdown), ("retry-later", Self::RetryLater)];
+}
+
+impl Words for KillMode {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("mixed", Self::Mixed), ("group", Self::Group), ("process", Self::Process)];
+}
+
+impl Words for WhenBlocked {
+    const ALL: &'static [(&'static str, Self)] = &[("block", Self::Block), ("drop-oldest", Self::DropOldest)];
+}
+
+impl Words for LogFormat {
+    const ALL: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
+}
+
+impl Words for LogLevel {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("error", Self::Error), ("warn", Self::Warn), ("info", Self::Info), ("debug", Self::Debug)];
+}

@@ -1,0 +1,62 @@
+//! The texts that are read, and places in them.
+
+use std::path::PathBuf;
+
+/// One file, already read by whoever may read files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Where it was read from; a unit is named by its last part, without `.toml`.
+    pub path: PathBuf,
+    /// What it holds.
+    pub text: String,
+    /// What it describes.
+    pub kind: SourceKind,
+}
+
+/// What a [`Source`] describes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceKind {
+    /// A unit, or what a later layer changes in one.
+    Unit,
+    /// `svinit.toml`.
+    Daemon,
+}
+
+impl Source {
+    /// A unit's file.
+    #[must_use]
+    pub fn unit(path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
+        Self { path: path.into(), text: text.into(), kind: SourceKind::Unit }
+    }
+
+    /// The daemon's own file.
+    #[must_use]
+    pub fn daemon(path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
+        Self { path: path.into(), text: text.into(), kind: SourceKind::Daemon }
+    }
+}
+
+/// Some bytes of one source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// Index of the source.
+    pub source: usize,
+    /// First byte.
+    pub start: usize,
+    /// One behind the last.
+    pub end: usize,
+}
+
+impl Place {
+    /// `range` of source number `source`.
+    #[must_use]
+    pub fn new(source: usize, range: std::ops::Range<usize>) -> Self {
+        Self { source, start: range.start, end: range.end }
+    }
+
+    /// Source `source` as a whole.
+    #[must_use]
+    pub fn whole(source: usize) -> Self {
+        Self { source, start: 0, end: 0 }
+    }
+}
