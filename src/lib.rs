@@ -5,7 +5,9 @@
 //! | floor | what it is for | what is absent |
 //! |---|---|---|
 //! | [`units`] | what the user wrote: texts in, a validated set or every problem out | files, environment |
+//! | [`api`] | the words on the wire | logic |
 //!
 //! A floor names only floors above it in this table; `tests/tidy.rs` holds them to it.
 
+pub mod api;
 pub mod units;

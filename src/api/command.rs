@@ -1,0 +1,117 @@
+//! What can be asked of svinit and how it answers: `POST /v1/jobs`.
+//!
+//! The answer is a stream of JSON lines: `progress` for each change of a unit that the job is about, one `outcome` for
+//! each unit, and `done`. With `"wait": false` only `accepted` comes.
+
+use serde::{Deserialize, Serialize};
+
+/// The body of `POST /v1/jobs`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct JobRequest {
+    /// What is to be done.
+    pub verb: Verb,
+    /// Names, aliases, globs, or `all`. At least one.
+    pub units: Vec<String>,
+    /// For `signal`: name without `SIG`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<String>,
+    /// For `signal`: to every process of the unit, not the main one only.
+    #[serde(default)]
+    pub tree: bool,
+    /// For `restart`: also the units that require these.
+    #[serde(default)]
+    pub with_dependants: bool,
+    /// For `reload`: restart what cannot be reloaded.
+    #[serde(default)]
+    pub or_restart: bool,
+    /// Answer when all is done, with progress; else as soon as it is accepted.
+    #[serde(default = "yes")]
+    pub wait: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// What is to be done with the units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Verb {
+    /// With what they require and want.
+    Start,
+    /// With what requires them.
+    Stop,
+    /// One by one where they depend on each other.
+    Restart,
+    /// Read the configuration again.
+    Reload,
+    /// Send a signal.
+    Signal,
+    /// Forget restarts and failures.
+    Reset,
+    /// Leave alone: no checks, no automatic restarts.
+    Pause,
+    /// The end of `pause`.
+    Resume,
+}
+
+/// One line of the answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum JobLine {
+    /// The job runs, for these units.
+    Accepted {
+        /// Its number.
+        job: u64,
+        /// Resolved names.
+        units: Vec<String>,
+    },
+    /// A unit of the job has changed.
+    Progress {
+        /// Which.
+        unit: String,
+        /// Its state.
+        state: String,
+        /// Why.
+        why: String,
+    },
+    /// The client was too slow; some `progress` is missing.
+    Lagged {
+        /// So many.
+        missed: u64,
+    },
+    /// What came of one unit.
+    Outcome(Outcome),
+    /// There is nothing more to come.
+    Done {
+        /// Every unit was `ok`.
+        ok: bool,
+    },
+}
+
+/// What came of one unit, as `svctl restart --json` prints it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Outcome {
+    /// Its name.
+    pub unit: String,
+    /// As it was asked to be.
+    pub ok: bool,
+    /// Its state at the end.
+    pub state: String,
+    /// The main process before.
+    pub old_pid: Option<i32>,
+    /// The main process after.
+    pub new_pid: Option<i32>,
+    /// From the request to the end.
+    pub took_ms: f64,
+    /// In words.
+    pub why: String,
+    /// Last words of a failed test, hook or start.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub said: String,
+}

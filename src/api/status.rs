@@ -1,0 +1,135 @@
+//! A unit as `GET /v1/units` and `svctl status --json` show it.
+
+use serde::{Deserialize, Serialize};
+
+/// One unit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct UnitStatus {
+    /// Its name.
+    pub unit: String,
+    /// For people; may be empty.
+    pub description: String,
+    /// `inactive` `waiting` `starting` `ready` `reloading` `stopping` `backoff` `completed` `failed`.
+    pub state: String,
+    /// `unknown` `pass` `fail`.
+    pub health: String,
+    /// What the last health check said, when it did not pass.
+    pub health_why: Option<String>,
+    /// The main process, if there is one.
+    pub pid: Option<i32>,
+    /// In this state since; RFC 3339.
+    pub since: String,
+    /// The same as an age, in milliseconds.
+    pub since_ms: u64,
+    /// Age of the main process, in milliseconds.
+    pub uptime_ms: Option<u64>,
+    /// Automatic restarts since a person last started it.
+    pub restarts: u32,
+    /// How the last main process ended.
+    pub last_exit: Option<LastExit>,
+    /// Why it is in its state, in words.
+    pub why: String,
+    /// What it waits for.
+    pub waits_for: Vec<String>,
+    /// What it says of itself (`STATUS=`).
+    pub status_text: Option<String>,
+    /// Milliseconds until it is tried again.
+    pub retry_ms: Option<u64>,
+    /// A person has stopped it: nothing starts it until asked to.
+    pub held: bool,
+    /// A person has paused it: no checks, no automatic restart.
+    pub paused: bool,
+    /// It is to run.
+    pub wanted: bool,
+    /// Share of one CPU since the last look, percent; `null` until there are two looks.
+    pub cpu_percent: Option<f64>,
+    /// CPU time of its processes that live, milliseconds.
+    pub cpu_ms: Option<u64>,
+    /// Memory of its whole tree, bytes.
+    pub memory: Option<u64>,
+    /// Its processes.
+    pub tasks: Option<u32>,
+    /// From spawn to ready, last time.
+    pub start_took_ms: Option<u64>,
+    /// From the first step of stopping to the last, last time.
+    pub stop_took_ms: Option<u64>,
+    /// Further names.
+    pub aliases: Vec<String>,
+    /// Started at boot.
+    pub enabled: bool,
+}
+
+/// How a process ended: `{"code":1}` or `{"signal":"KILL"}`, and `"oom":true` when it was for want of memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct LastExit {
+    /// What it returned.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub code: Option<u8>,
+    /// What ended it, without `SIG`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub signal: Option<String>,
+    /// For want of memory.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub oom: bool,
+    /// When; RFC 3339.
+    pub at: String,
+}
+
+/// svinit itself: `GET /v1/supervisor`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct SupervisorStatus {
+    /// Of the running binary.
+    pub version: String,
+    /// `booting` `running` `stopping`.
+    pub phase: String,
+    /// Its own, 1 in a container.
+    pub pid: i32,
+    /// Since it was started.
+    pub uptime_ms: u64,
+    /// Where the units came from.
+    pub unit_paths: Vec<String>,
+    /// Where `/health` is served; `null` when it is off.
+    pub http: Option<String>,
+    /// How processes are attributed: `cgroup` or `tag`.
+    pub tracking: String,
+}
+
+/// `GET /v1/units/NAME/definition`: the unit as it is in force, secrets by path only.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Definition {
+    /// Its name.
+    pub unit: String,
+    /// The files that made it, in the order they were laid over each other.
+    pub files: Vec<String>,
+    /// Their texts, each after its path.
+    pub texts: Vec<String>,
+    /// Every key with its effective value, as TOML.
+    pub effective: String,
+}
+
+/// `GET /v1/units/NAME/environment`: what its next process starts with. Secrets are `***`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Environment {
+    /// Its name.
+    pub unit: String,
+    /// By name.
+    pub variables: std::collections::BTreeMap<String, String>,
+}
+
+/// What every refused request is answered with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Refusal {
+    /// One word: `no_such_unit` `not_permitted` `bad_request` `refused` `shutting_down` `not_found`.
+    pub error: String,
+    /// In words, with the remedy.
+    pub message: String,
+    /// Names that come near, for `no_such_unit`.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub did_you_mean: Vec<String>,
+}
