@@ -6,8 +6,10 @@
 //! |---|---|---|
 //! | [`units`] | what the user wrote: texts in, a validated set or every problem out | files, environment |
 //! | [`api`] | the words on the wire | logic |
+//! | [`lifecycle`] | what happens to units: a state machine | clock, I/O, randomness, logging |
 //!
 //! A floor names only floors above it in this table; `tests/tidy.rs` holds them to it.
 
 pub mod api;
+pub mod lifecycle;
 pub mod units;

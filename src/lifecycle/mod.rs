@@ -1,0 +1,29 @@
+//! What happens to units: a state machine that is told facts and the time, and answers with wishes.
+//!
+//! Absent: the clock, I/O, randomness of its own, logging. Everything it decides can be decided again from the same
+//! seed, which is how `sim` runs it through a hundred thousand bad days in two minutes.
+//!
+//! Read `event` and `action` first (all that goes in and comes out), then `unit` with its diagram, then `supervisor`.
+
+pub mod action;
+mod backoff;
+mod chance;
+mod errand;
+pub mod event;
+mod health;
+mod job;
+mod order;
+mod planted;
+mod running;
+#[cfg(test)]
+mod sim;
+mod start;
+pub mod state;
+mod stop;
+#[cfg(test)]
+mod stories;
+pub mod supervisor;
+pub mod time;
+mod unit;
+pub mod verdict;
+mod why;

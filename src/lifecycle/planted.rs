@@ -1,0 +1,109 @@
+//! Bugs that the simulator plants into the machine, to show that each of its promises has a checker that sees.
+//!
+//! A bug is one branch at the place where somebody could make the mistake: `if planted(Bug::RestartHeldUnit) { ... }`.
+//! Outside tests [`planted`] is a constant `false`, so nothing of it is in the program. A bug is planted for one
+//! thread at a time, so schedules with and without bugs can run side by side.
+
+/// One mistake that could be made in the machine. The promise that must see it is named in `sim::bugs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bug {
+    /// The stop timeout is never looked at: what ignores its stop signal lives on.
+    ForgetKillTimer,
+    /// A person's stop is forgotten: the unit comes back by itself.
+    RestartHeldUnit,
+    /// A replacement is started when the main process has ended, whatever of its tree is left.
+    SkipTreeWait,
+    /// What arrives about an old run is taken for news of the present one.
+    AcceptStaleExit,
+    /// Restarts are not counted against the limit.
+    NoLimit,
+    /// At a shutdown, what others stand on is stopped first.
+    StopOrderForward,
+    /// A unit's answer is given twice.
+    AnswerTwice,
+    /// One unit's answer is never given.
+    LoseAnswer,
+    /// A start asked for by a person counts as an automatic restart.
+    CountPersonStart,
+    /// Every retry comes after the first delay.
+    BackoffNotGrowing,
+    /// A unit with `[ready]` is up as soon as its process is made.
+    ReadyWithoutProbe,
+    /// Failed checks in the start period count.
+    HealthCountsInStartPeriod,
+    /// One failed check is an illness, whatever `retries` says.
+    RetriesIgnored,
+    /// The remedy for an ill unit is not applied.
+    IllButLeftAlone,
+    /// Units that are part of another are not stopped or restarted along with it.
+    IgnorePartOf,
+    /// A unit is started beside one that it conflicts with.
+    IgnoreConflict,
+    /// svinit ends with 0, whatever ended it.
+    EndWithZero,
+    /// The deadline of the shutdown is forgotten.
+    DeadlineForgottenInShutdown,
+    /// A second request to shut down changes nothing.
+    SecondShutdownIgnored,
+    /// Changes are reported twice.
+    ReportTwice,
+    /// Changes of health are not reported.
+    HealthUntold,
+    /// A restart goes ahead although the test has failed.
+    TestIgnored,
+    /// A paused unit is restarted when it ends.
+    PausedStillRestarts,
+    /// The bound on automatic restarts of all units together is not kept.
+    ForkRateOff,
+    /// After a suspension, checks that could not run count as failed.
+    SuspendFailsHealth,
+    /// A unit is started before the outside things it waits for answer.
+    WaitForSkipped,
+    /// A unit waits for ever for one it merely wants, when that has failed.
+    WantsBlocks,
+    /// A unit is started before what it requires is up.
+    RequiresSkipped,
+    /// What waited for a failed unit is not started when that comes back.
+    FailedDependencyForgotten,
+    /// At its limit, a unit is not tried again later.
+    OnLimitRetryNever,
+    /// A hook that hangs is waited for, for ever.
+    HookTimeoutForgotten,
+    /// The main process is started although a `pre_start` hook has failed.
+    PreStartFailureIgnored,
+    /// Exit codes that forbid a new try do not.
+    PermanentCodeIgnored,
+    /// `policy = "never"` restarts.
+    PolicyIgnored,
+    /// A passed deadline stays the next one.
+    DeadlineStays,
+    /// What requires a unit is not stopped when a person stops that unit.
+    StopLeavesDependants,
+    /// A reload that failed is answered as done.
+    ReloadAlwaysWell,
+    /// Starts are still made while everything is being shut down.
+    StartInShutdown,
+}
+
+#[cfg(test)]
+thread_local! {
+    static PLANTED: std::cell::Cell<Option<Bug>> = const { std::cell::Cell::new(None) };
+}
+
+/// Whether the machine is to make this mistake. Always `false` outside tests.
+#[cfg(test)]
+pub(super) fn planted(bug: Bug) -> bool {
+    PLANTED.get() == Some(bug)
+}
+
+/// Whether the machine is to make this mistake. Always `false` outside tests.
+#[cfg(not(test))]
+pub(super) const fn planted(_: Bug) -> bool {
+    false
+}
+
+/// Plants a bug into every machine of this thread, or takes it out.
+#[cfg(test)]
+pub(super) fn plant(bug: Option<Bug>) {
+    PLANTED.set(bug);
+}

@@ -1,0 +1,443 @@
+//! What an attentive observer knows: every event that the supervisor was told, every action that it answered with.
+//!
+//! The book holds facts only. What they mean is for the promises to say.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::lifecycle::action::{Action, End, Purpose};
+use crate::lifecycle::event::{Command, Event, ExitStatus, JobId, Otherwise, Pid, RunId, Sign, SpawnCause};
+use crate::lifecycle::sim::plan::{self, Plan};
+use crate::lifecycle::state::{Health, Label};
+use crate::lifecycle::time::Time;
+use crate::units::name::UnitName;
+use crate::units::spec::{Check, Kind, Policy, UnitSpec};
+
+/// The record of one schedule.
+pub(super) struct Book {
+    pub(super) plan: Rc<Plan>,
+    /// As the supervisor was told.
+    pub(super) now: Time,
+    /// In the life of processes: without suspensions.
+    pub(super) lived: Time,
+    /// How much later than due this tick comes.
+    pub(super) late: Duration,
+    pub(super) units: BTreeMap<UnitName, UnitBook>,
+    pub(super) runs: BTreeMap<RunId, RunBook>,
+    pub(super) jobs: BTreeMap<JobId, JobBook>,
+    /// Shutdown was asked for at this moment of life.
+    pub(super) shutdown: Option<Time>,
+    /// The supervisor is on its way out since then, for whatever reason.
+    pub(super) ending: Option<Time>,
+    /// The same by the supervisor's clock.
+    pub(super) ending_told: Option<Time>,
+    /// The event just told is about a run that is over.
+    pub(super) stale: bool,
+    pub(super) second: Option<Time>,
+    pub(super) end: Option<End>,
+    /// When faults ceased.
+    pub(super) calm_since: Option<Time>,
+}
+
+/// One unit.
+pub(super) struct UnitBook {
+    pub(super) label: Label,
+    pub(super) health: Health,
+    /// Its label since, in the life of processes.
+    pub(super) since: Time,
+    /// And as the supervisor was told.
+    pub(super) since_told: Time,
+    /// Its latest main run.
+    pub(super) main: Option<RunId>,
+    /// A person has stopped it and nobody has asked for it since.
+    pub(super) held: bool,
+    /// When it was last stopped by a person, and when one last wanted it up.
+    pub(super) stopped_at: Time,
+    pub(super) wanted_at: Time,
+    /// A person has paused it and has not touched it since.
+    pub(super) paused: bool,
+    /// A person may have done something to it, at the latest then.
+    pub(super) touched: Time,
+    /// Its main process has ended unasked or could not be made, and nobody had anything to do with it: when and how.
+    pub(super) failed: Option<(Time, Fault)>,
+    /// How its last main process ended, as told.
+    pub(super) last_end: Option<(Time, ExitStatus)>,
+    /// When a main process of it that had been up was last told to have ended, in the life of processes.
+    pub(super) up_ended: Option<Time>,
+    /// When it last became ready (told).
+    pub(super) ready_at: Time,
+}
+
+/// Why a unit went down without being asked to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Fault {
+    Ended(ExitStatus),
+    NotMade,
+}
+
+/// One process or probe.
+pub(super) struct RunBook {
+    pub(super) unit: UnitName,
+    /// `None` is a question over the network.
+    pub(super) purpose: Option<Purpose>,
+    /// What a probe is about.
+    pub(super) topic: String,
+    pub(super) asked_lived: Time,
+    pub(super) pid: Option<Pid>,
+    pub(super) made: Option<Time>,
+    /// What a shell would have said, had it not been made.
+    pub(super) not_made: Option<u8>,
+    pub(super) end: Option<RunEnd>,
+    /// When it ended, in the life of processes.
+    pub(super) ended_lived: Time,
+    /// It was told to stop at this moment (told time), by signal or command.
+    pub(super) stop_told: Option<Time>,
+    /// Its sign of readiness has come.
+    pub(super) signed: bool,
+    /// The pid file named its daemon.
+    pub(super) found: bool,
+    pub(super) gone: bool,
+    /// It was killed before it had ended.
+    pub(super) killed: bool,
+}
+
+/// How a run was seen to end.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum RunEnd {
+    Exited(ExitStatus),
+    NotMade,
+    Passed,
+    NotPassed,
+    Cancelled,
+}
+
+impl RunEnd {
+    pub(super) fn is_well(&self) -> bool {
+        matches!(self, Self::Exited(ExitStatus::Code(0)) | Self::Passed)
+    }
+}
+
+/// One command.
+pub(super) struct JobBook {
+    pub(super) command: Command,
+    pub(super) lived: Time,
+    pub(super) answers: BTreeMap<UnitName, bool>,
+    pub(super) done: bool,
+    /// The main runs when it was asked.
+    pub(super) mains: BTreeMap<UnitName, Option<RunId>>,
+    /// And the labels.
+    pub(super) labels: BTreeMap<UnitName, Label>,
+    /// The number of the last run when it was asked.
+    pub(super) last_run: RunId,
+}
+
+impl Book {
+    pub(super) fn new(plan: Rc<Plan>) -> Self {
+        let blank = || UnitBook {
+            label: Label::Inactive,
+            health: Health::Unknown,
+            since: Time::ZERO,
+            since_told: Time::ZERO,
+            main: None,
+            held: false,
+            stopped_at: Time::ZERO,
+            wanted_at: Time::ZERO,
+            paused: false,
+            touched: Time::ZERO,
+            failed: None,
+            last_end: None,
+            up_ended: None,
+            ready_at: Time::ZERO,
+        };
+        let units = plan.set.units.keys().map(|name| (name.clone(), blank())).collect();
+        Self {
+            plan,
+            now: Time::ZERO,
+            lived: Time::ZERO,
+            late: Duration::ZERO,
+            units,
+            runs: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            shutdown: None,
+            ending: None,
+            ending_told: None,
+            stale: false,
+            second: None,
+            end: None,
+            calm_since: None,
+        }
+    }
+
+    /// The definition of a unit.
+    pub(super) fn spec(&self, unit: &UnitName) -> &UnitSpec {
+        self.plan.spec(unit)
+    }
+
+    /// The unit's main process lives, as far as the supervisor can know: it was asked for and its end was not told.
+    pub(super) fn has_main(&self, unit: &UnitName) -> bool {
+        self.units[unit].main.is_some_and(|run| self.runs[&run].end.is_none())
+    }
+
+    /// Whether this spawn of a main process is a restart that nobody asked for, and after what.
+    pub(super) fn is_automatic(&self, unit: &UnitName) -> Option<(Time, Fault)> {
+        let entry = &self.units[unit];
+        entry.failed.filter(|(at, _)| *at > entry.touched)
+    }
+
+    /// Everything is killed by now, in no order.
+    pub(super) fn is_hurried(&self) -> bool {
+        let timeout = self.plan.settings.shutdown_timeout;
+        self.second.is_some() || self.ending_told.is_some_and(|at| self.now.since(at) >= timeout)
+    }
+
+    /// Svinit is on its way out.
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending.is_some()
+    }
+
+    /// Takes down an event, after the promises have looked at it.
+    pub(super) fn take_event(&mut self, event: &Event) {
+        match event {
+            Event::Tick | Event::Measured { .. } | Event::MainNotFound { .. } => {}
+            Event::Spawned { run, pid } => {
+                let (now, pid) = (self.now, *pid);
+                self.change(*run, |r| (r.pid, r.made) = (Some(pid), Some(now)));
+            }
+            Event::SpawnFailed { run, failure } => {
+                let status = match failure.cause {
+                    SpawnCause::Missing => 127,
+                    SpawnCause::NotExecutable => 126,
+                    SpawnCause::NoResources | SpawnCause::Context => 1,
+                };
+                self.change(*run, |r| r.not_made = Some(status));
+                self.take_end(*run, RunEnd::NotMade);
+            }
+            Event::Exited { run, status, .. } => self.take_exit(*run, *status),
+            Event::TreeGone { run } => self.change(*run, |r| r.gone = true),
+            Event::Passed { run } => self.take_end(*run, RunEnd::Passed),
+            Event::NotPassed { run, .. } => self.take_end(*run, RunEnd::NotPassed),
+            Event::MainFound { run, pid } => {
+                let pid = *pid;
+                self.change(*run, |r| (r.found, r.pid, r.end) = (true, Some(pid), None));
+            }
+            Event::Signed { run, sign } => {
+                if *sign == Sign::Ready {
+                    self.change(*run, |r| r.signed = true);
+                }
+            }
+            Event::Asked { job, command } => self.take_command(*job, command),
+            Event::ShutdownAsked { .. } => {
+                if self.is_ending() {
+                    self.second.get_or_insert(self.lived);
+                }
+                self.shutdown.get_or_insert(self.lived);
+            }
+        }
+    }
+
+    fn change(&mut self, run: RunId, change: impl FnOnce(&mut RunBook)) {
+        if let Some(entry) = self.runs.get_mut(&run) {
+            change(entry);
+        }
+    }
+
+    fn take_exit(&mut self, run: RunId, status: ExitStatus) {
+        let Some(entry) = self.runs.get(&run).filter(|r| r.end.is_none() || r.found) else { return };
+        let unit = entry.unit.clone();
+        let is_main = entry.purpose == Some(Purpose::Main);
+        // The end of the process that forks a daemon is no end, unless it says so.
+        let is_parent = matches!(self.spec(&unit).kind, Kind::Forking { .. })
+            && !entry.found
+            && status == ExitStatus::Code(0)
+            && self.units[&unit].label == Label::Starting;
+        self.take_end(run, RunEnd::Exited(status));
+        if is_main && self.units[&unit].main == Some(run) && !is_parent {
+            let (now, lived, alone) = (self.now, self.lived, self.is_alone(&unit));
+            let entry = self.units.get_mut(&unit).expect("known");
+            entry.last_end = Some((now, status));
+            let was_up = matches!(entry.label, Label::Ready | Label::Reloading);
+            if was_up {
+                entry.up_ended = Some(lived);
+            }
+            if (was_up || entry.label == Label::Starting) && alone {
+                entry.failed = Some((now, Fault::Ended(status)));
+            }
+        }
+    }
+
+    /// Nobody but itself decides about it at this moment: no person is waiting for an answer, and it is part of nothing.
+    fn is_alone(&self, unit: &UnitName) -> bool {
+        let asked_for = |job: &&JobBook| {
+            !job.done && plan::named(&job.command).iter().any(|name| self.plan.around(name).contains(unit))
+        };
+        self.spec(unit).part_of.is_empty() && self.jobs.values().find(asked_for).is_none()
+    }
+
+    fn take_end(&mut self, run: RunId, end: RunEnd) {
+        let (now, lived) = (self.now, self.lived);
+        let Some(entry) = self.runs.get_mut(&run) else { return };
+        if entry.end == Some(RunEnd::Cancelled) {
+            return;
+        }
+        let not_made = end == RunEnd::NotMade;
+        entry.end = Some(end);
+        entry.ended_lived = lived;
+        let unit = entry.unit.clone();
+        if not_made && !entry.killed {
+            entry.gone = true;
+        }
+        if not_made && entry.purpose == Some(Purpose::Main) {
+            let alone = self.is_alone(&unit);
+            let entry = self.units.get_mut(&unit).expect("known");
+            if entry.label == Label::Starting && alone {
+                entry.failed = Some((now, Fault::NotMade));
+            }
+        }
+    }
+
+    fn take_command(&mut self, job: JobId, command: &Command) {
+        let named: BTreeSet<UnitName> = plan::named(command).iter().cloned().collect();
+        let entry = JobBook {
+            command: command.clone(),
+            lived: self.lived,
+            answers: BTreeMap::new(),
+            done: false,
+            mains: self.units.iter().map(|(name, unit)| (name.clone(), unit.main)).collect(),
+            labels: self.units.iter().map(|(name, unit)| (name.clone(), unit.label)).collect(),
+            last_run: self.runs.last_key_value().map_or(RunId(0), |(run, _)| *run),
+        };
+        self.jobs.insert(job, entry);
+        if self.is_ending() {
+            return;
+        }
+        let plan = Rc::clone(&self.plan);
+        let mut touched = BTreeSet::new();
+        for name in &named {
+            touched.extend(plan.around(name));
+        }
+        let now = self.now;
+        match command {
+            Command::Signal { .. } => touched = named.clone(),
+            Command::Stop(_) => self.each(&named, |unit| (unit.held, unit.stopped_at) = (true, now)),
+            Command::Start(_)
+            | Command::Restart { .. }
+            | Command::Reload { otherwise: Otherwise::Restart, .. } => {
+                let held = |name: &UnitName| self.units[name].held && !named.contains(name);
+                let pulled = plan.pulled_by(&named, held);
+                self.each(&pulled, |unit| (unit.held, unit.wanted_at) = (false, now));
+            }
+            Command::Pause(_) => self.each(&named, |unit| unit.paused = true),
+            Command::Resume(_) => self.each(&named, |unit| unit.paused = false),
+            Command::Reload { .. } | Command::Reset(_) => {}
+        }
+        if !matches!(command, Command::Pause(_) | Command::Signal { .. }) {
+            self.each(&touched, |unit| unit.touched = now);
+        }
+    }
+
+    fn each(&mut self, names: &BTreeSet<UnitName>, change: impl Fn(&mut UnitBook)) {
+        for name in names {
+            change(self.units.get_mut(name).expect("a known unit"));
+        }
+    }
+
+    /// Takes down an action, after the promises have looked at it.
+    pub(super) fn take_action(&mut self, action: &Action) {
+        match action {
+            Action::Spawn { run, unit, purpose, argv, .. } => {
+                self.take_run(*run, unit, Some(*purpose), &argv.0[0]);
+                if *purpose == Purpose::Main {
+                    self.units.get_mut(unit).expect("known").main = Some(*run);
+                }
+                if *purpose == Purpose::StopCommand {
+                    self.told_to_stop(unit);
+                }
+            }
+            Action::Probe { run, unit, check } => {
+                let topic = match check {
+                    Check::Tcp(_) | Check::Exec(_) | Check::Http(_) | Check::Unix(_) | Check::File(_) => {
+                        plan::topic(check).to_owned()
+                    }
+                };
+                self.take_run(*run, unit, None, &topic);
+            }
+            Action::Signal { run, signal, .. } => {
+                let unit = self.runs[run].unit.clone();
+                if *signal == self.spec(&unit).stop.signal {
+                    self.told_to_stop(&unit);
+                }
+            }
+            Action::Kill { run, .. } => self.change(*run, |r| r.killed |= r.end.is_none()),
+            Action::CancelProbe { run } => self.change(*run, |r| r.end = Some(RunEnd::Cancelled)),
+            Action::Report(report) => {
+                let (now, lived) = (self.now, self.lived);
+                let unit = self.units.get_mut(&report.unit).expect("known");
+                if unit.label != report.label {
+                    (unit.since, unit.since_told) = (lived, now);
+                }
+                if report.label == Label::Ready && unit.label == Label::Starting {
+                    unit.ready_at = now;
+                }
+                (unit.label, unit.health) = (report.label, report.health);
+            }
+            Action::Answer { job, outcome } => {
+                if let Some(job) = self.jobs.get_mut(job) {
+                    job.answers.insert(outcome.unit.clone(), outcome.ok);
+                }
+            }
+            Action::JobDone { job } => {
+                if let Some(job) = self.jobs.get_mut(job) {
+                    job.done = true;
+                }
+            }
+            Action::End(end) => self.end = Some(end.clone()),
+            Action::AwaitTree { .. } | Action::ReadPidFile { .. } | Action::Measure { .. } => {}
+        }
+    }
+
+    fn told_to_stop(&mut self, unit: &UnitName) {
+        let now = self.now;
+        if let Some(run) = self.units[unit].main {
+            self.change(run, |r| {
+                r.stop_told.get_or_insert(now);
+            });
+        }
+    }
+
+    fn take_run(&mut self, run: RunId, unit: &UnitName, purpose: Option<Purpose>, topic: &str) {
+        let entry = RunBook {
+            unit: unit.clone(),
+            purpose,
+            topic: topic.to_owned(),
+            asked_lived: self.lived,
+            pid: None,
+            made: None,
+            not_made: None,
+            end: None,
+            ended_lived: Time::ZERO,
+            stop_told: None,
+            signed: false,
+            found: false,
+            gone: false,
+            killed: false,
+        };
+        self.runs.insert(run, entry);
+    }
+
+    /// A unit that has ended in this way is done: its definition wants no new try.
+    pub(super) fn is_final(&self, unit: &UnitName, fault: Fault) -> bool {
+        let spec = self.spec(unit);
+        let rule = &spec.restart;
+        let polite = [1, 2, 13, 15];
+        let Fault::Ended(status) = fault else { return rule.policy == Policy::Never };
+        let well = match status {
+            ExitStatus::Code(code) => rule.success_codes.contains(&code),
+            ExitStatus::Signal { number, .. } => spec.kind != Kind::Oneshot && polite.contains(&number),
+        };
+        let permanent = matches!(status, ExitStatus::Code(code) if rule.permanent_codes.contains(&code));
+        (permanent && !well)
+            || rule.policy == Policy::Never
+            || (well && (spec.kind == Kind::Oneshot || rule.policy == Policy::OnFailure))
+    }
+}

@@ -1,0 +1,74 @@
+//! Shows that the watchers see: each bug that can be planted into the machine breaks the promise that it should.
+//!
+//! A bug that no watcher finds means that a promise has no watcher, or one that is blind. Whoever adds a promise adds a
+//! bug that only this promise can see.
+
+use crate::lifecycle::planted::{Bug, plant};
+use crate::lifecycle::sim::schedule::{self, Keep};
+
+/// Each bug, and the promise that it breaks.
+const BUGS: &[(Bug, &str)] = &[
+    (Bug::ForgetKillTimer, "a stop ends within its timeouts"),
+    (Bug::RestartHeldUnit, "what is shown of a unit is what was reported"),
+    (Bug::SkipTreeWait, "a replacement starts only when nothing of its predecessor is left"),
+    (Bug::AcceptStaleExit, "what is about a run that is over changes nothing"),
+    (Bug::NoLimit, "the limit of restarts within the window is kept"),
+    (Bug::StopOrderForward, "what builds on a unit is down before that is stopped"),
+    (Bug::AnswerTwice, "every request gets one answer a unit"),
+    (Bug::LoseAnswer, "every request gets one answer a unit"),
+    (Bug::CountPersonStart, "a start asked for by a person does not count as a restart"),
+    (Bug::BackoffNotGrowing, "retries come at the pace of their back-off"),
+    (Bug::ReadyWithoutProbe, "a unit is ready only when its sign has come"),
+    (Bug::HealthCountsInStartPeriod, "a unit is ill only after as many failed checks as it may have"),
+    (Bug::RetriesIgnored, "a unit is ill only after as many failed checks as it may have"),
+    (Bug::IllButLeftAlone, "an ill unit gets its remedy"),
+    (Bug::IgnorePartOf, "what is part of a unit is stopped and restarted along with it"),
+    (Bug::IgnoreConflict, "units that conflict never run at the same time"),
+    (Bug::EndWithZero, "the status at the end is true"),
+    (Bug::DeadlineForgottenInShutdown, "the shutdown ends by its deadline, from any state"),
+    (Bug::SecondShutdownIgnored, "a second request to shut down kills at once"),
+    (Bug::ReportTwice, "every change is reported once, and as it was"),
+    (Bug::HealthUntold, "every change is reported once, and as it was"),
+    (Bug::TestIgnored, "a restart or reload that went well has passed its test"),
+    (Bug::PausedStillRestarts, "a paused unit is not restarted"),
+    (Bug::ForkRateOff, "automatic restarts of all units keep the fork rate"),
+    (Bug::SuspendFailsHealth, "a suspension is held against nobody"),
+    (Bug::WaitForSkipped, "a unit starts only when the outside things it waits for have answered"),
+    (Bug::WantsBlocks, "every unit comes to rest when faults have ceased"),
+    (Bug::RequiresSkipped, "a unit starts only when what it requires is up"),
+    (Bug::FailedDependencyForgotten, "every unit comes to rest when faults have ceased"),
+    (Bug::OnLimitRetryNever, "nobody gives up too early"),
+    (Bug::HookTimeoutForgotten, "a hook, test or check does not outlive its timeout"),
+    (Bug::PreStartFailureIgnored, "the main process starts only when every pre_start hook has succeeded"),
+    (Bug::PermanentCodeIgnored, "only what its policy wants back is restarted"),
+    (Bug::PolicyIgnored, "only what its policy wants back is restarted"),
+    (Bug::DeadlineStays, "after a tick, the next deadline is still to come"),
+    (Bug::StopLeavesDependants, "stopping a unit stops what requires it"),
+    (Bug::ReloadAlwaysWell, "an answer is true"),
+    (Bug::StartInShutdown, "nothing is started while svinit is on its way out"),
+];
+
+/// Within so many schedules each bug is found.
+const WITHIN: u64 = 3000;
+
+/// The first seed with which this bug breaks this promise.
+fn finds(bug: Bug, sentence: &str) -> Option<u64> {
+    plant(Some(bug));
+    let breaks =
+        |seed: &u64| schedule::run_keeping(*seed, Keep::Nothing).is_err_and(|f| f.sentence == sentence);
+    let found = (0..WITHIN).find(breaks);
+    plant(None);
+    found
+}
+
+#[test]
+fn every_planted_bug_is_found_by_the_promise_it_breaks() {
+    let mut missed = Vec::new();
+    for (bug, sentence) in BUGS {
+        match finds(*bug, sentence) {
+            Some(seed) => println!("{bug:?}: SIM_SEED={seed} breaks the promise: {sentence}"),
+            None => missed.push(format!("{bug:?} never breaks the promise: {sentence}")),
+        }
+    }
+    assert!(missed.is_empty(), "{missed:#?}");
+}

@@ -1,0 +1,75 @@
+//! Whether everything has come to rest: the sentence of liveness.
+
+use crate::lifecycle::sim::book::Book;
+use crate::lifecycle::sim::world::World;
+use crate::lifecycle::state::{Label, UnitView};
+use crate::lifecycle::supervisor::Supervisor;
+use crate::units::name::UnitName;
+
+/// The first thing that should not stay as it is once faults have ceased; `None` when all rests.
+pub(super) fn restless(book: &Book, world: &World, supervisor: &Supervisor) -> Option<String> {
+    supervisor.views().iter().find_map(|view| unit_restless(book, world, view)).or_else(|| job_restless(book))
+}
+
+fn may_starve(book: &Book, name: &UnitName) -> bool {
+    let restarts_with = |whole: &UnitName| book.plan.manners[whole].broken;
+    restarts_with(name)
+        || book.spec(name).part_of.iter().any(restarts_with)
+        || (book.spec(name).ready_timeout.is_zero() && book.units[name].label == Label::Starting)
+}
+
+fn unit_restless(book: &Book, world: &World, view: &UnitView) -> Option<String> {
+    let name = &view.name;
+    let say = |what: &str| Some(format!("{name} {what}: {}", view.why));
+    if may_starve(book, name) {
+        return None;
+    }
+    match view.label {
+        Label::Stopping if world.was_stuck(name) => None,
+        Label::Stopping => say("is being stopped and never gets there"),
+        Label::Reloading => say("is being reloaded and never gets there"),
+        _ if view.paused => None,
+        Label::Ready | Label::Completed | Label::Failed => {
+            let up = view.label == Label::Ready;
+            (up && !view.wanted).then(|| format!("{name} runs and is not to run"))
+        }
+        Label::Inactive if view.wanted => say("is to run and does not"),
+        Label::Inactive => None,
+        Label::Starting => say("is starting and never gets there"),
+        Label::Backoff => say("is not tried again"),
+        Label::Waiting if waits_for_reason(book, name) => None,
+        Label::Waiting => {
+            say(&format!("waits for {:?} although all that it builds on is up", view.waits_for))
+        }
+    }
+}
+
+fn waits_for_reason(book: &Book, name: &UnitName) -> bool {
+    let spec = book.spec(name);
+    let mut ordered = spec.wants.iter().chain(&spec.after);
+    let coming = |other: &&UnitName| match book.units[*other].label {
+        Label::Starting => true,
+        Label::Waiting => waits_for_reason(book, other),
+        _ => may_starve(book, other),
+    };
+    spec.requires.iter().any(|other| !is_firm(book, other))
+        || ordered.any(|other| coming(&other))
+        || spec.part_of.iter().any(|other| book.units[other].held)
+        || spec.conflicts.iter().any(|other| book.has_main(other) || may_starve(book, other))
+}
+
+/// Up, and for a oneshot, what it builds on as well.
+fn is_firm(book: &Book, name: &UnitName) -> bool {
+    let label = book.units[name].label;
+    let below = || book.spec(name).requires.iter().all(|other| is_firm(book, other));
+    label.is_up() && !may_starve(book, name) && (label != Label::Completed || below())
+}
+
+fn job_restless(book: &Book) -> Option<String> {
+    // Whoever waits behind a unit that never gets ready and may take for ever waits for ever.
+    if book.units.keys().any(|name| may_starve(book, name)) {
+        return None;
+    }
+    let (id, job) = book.jobs.iter().find(|(_, job)| !job.done)?;
+    Some(format!("job {} is never answered: {:?}", id.0, job.command))
+}

@@ -1,0 +1,404 @@
+//! One schedule from its seed to its end: the world, the supervisor between, and everybody who watches.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::lifecycle::action::Action;
+use crate::lifecycle::event::{Command, Event, ExitStatus, JobId, RunId, Sign};
+use crate::lifecycle::sim::book::Book;
+use crate::lifecycle::sim::dice::Dice;
+use crate::lifecycle::sim::plan::{self, Plan};
+use crate::lifecycle::sim::promise::{Moment, Promise, Seen};
+use crate::lifecycle::sim::rest::restless;
+use crate::lifecycle::sim::words;
+use crate::lifecycle::sim::world::{Next, World};
+use crate::lifecycle::sim::{asking, restarting, starting, stopping, telling, watching};
+use crate::lifecycle::supervisor::Supervisor;
+use crate::lifecycle::time::Time;
+
+/// A broken promise.
+pub(super) struct Failure {
+    pub(super) seed: u64,
+    pub(super) sentence: &'static str,
+    pub(super) what: String,
+    /// What happened before, in words.
+    pub(super) before: Vec<String>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in &self.before {
+            writeln!(f, "  {line}")?;
+        }
+        writeln!(f, "SIM_SEED={}: {}", self.seed, self.what)?;
+        write!(f, "the promise: {}", self.sentence)
+    }
+}
+
+/// What to keep of a schedule while it runs.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Keep {
+    /// Nothing: the fastest.
+    Nothing,
+    /// The hash of all that happened.
+    Hash,
+    /// The last events in words.
+    Words,
+}
+
+/// What a schedule came to.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Outcome {
+    pub(super) steps: u64,
+    pub(super) hash: u64,
+    pub(super) was_calm: bool,
+}
+
+/// How many lines of the past a failure shows.
+const PAST: usize = 60;
+
+/// More steps than this are a loop: the longest honest schedules have a tenth.
+const STEPS_MAX: u64 = 40_000;
+
+/// After faults have ceased, everything rests within this.
+const REST_WITHIN: Duration = Duration::from_secs(90);
+
+/// How often it is looked whether everything rests.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// A moment of the supervisor's clock at which it is started.
+const BOOT: Duration = Duration::from_secs(1000);
+
+const SENSE: &str = "every action makes sense to the kernel";
+const LOOP: &str = "a schedule has an end";
+const LIVENESS: &str = "every unit comes to rest when faults have ceased";
+
+enum Item {
+    Ask(Command),
+    Shutdown,
+    Suspend(Duration),
+    Quiet,
+    Look,
+}
+
+/// One schedule under way.
+struct Schedule {
+    seed: u64,
+    plan: Rc<Plan>,
+    world: World,
+    supervisor: Supervisor,
+    book: Book,
+    promises: Vec<Promise>,
+    dice: Dice,
+    items: Vec<Option<Item>>,
+    /// By how much the supervisor's clock is ahead of the world's.
+    ahead: Duration,
+    jobs: u64,
+    steps: u64,
+    keep: Keep,
+    hasher: DefaultHasher,
+    past: VecDeque<String>,
+    was_calm: bool,
+}
+
+/// Runs the schedule of this seed once.
+pub(super) fn run_keeping(seed: u64, keep: Keep) -> Result<Outcome, Failure> {
+    let mut schedule = Schedule::new(seed, keep);
+    match schedule.play() {
+        Ok(()) => {
+            Ok(Outcome { steps: schedule.steps, hash: schedule.hasher.finish(), was_calm: schedule.was_calm })
+        }
+        Err((sentence, what)) => Err(Failure { seed, sentence, what, before: schedule.past.into() }),
+    }
+}
+
+type Broken = (&'static str, String);
+
+fn all_promises() -> Vec<Promise> {
+    let mut all = starting::promises();
+    all.extend(stopping::promises());
+    all.extend(restarting::promises());
+    all.extend(watching::promises());
+    all.extend(asking::promises());
+    all.extend(telling::promises());
+    all
+}
+
+impl Schedule {
+    fn new(seed: u64, keep: Keep) -> Self {
+        let plan = Rc::new(Plan::draw(seed));
+        let now = Time::ZERO.after(BOOT);
+        Self {
+            seed,
+            world: World::new(Rc::clone(&plan), seed),
+            supervisor: Supervisor::new(&plan.set, plan.settings, now),
+            book: Book::new(Rc::clone(&plan)),
+            promises: all_promises(),
+            dice: Dice::new(seed ^ 0x0bad_cafe),
+            items: Vec::new(),
+            ahead: BOOT,
+            jobs: 0,
+            steps: 0,
+            keep,
+            hasher: DefaultHasher::new(),
+            past: VecDeque::new(),
+            was_calm: false,
+            plan,
+        }
+    }
+
+    fn put(&mut self, at: Time, item: Item) {
+        self.items.push(Some(item));
+        self.world.plan_at(at, self.items.len() - 1);
+    }
+
+    fn put_all(&mut self) {
+        let plan = Rc::clone(&self.plan);
+        for (at, command) in &plan.asked {
+            self.put(Time::ZERO.after(*at), Item::Ask(command.clone()));
+        }
+        for (at, gap) in &plan.suspensions {
+            self.put(Time::ZERO.after(*at), Item::Suspend(*gap));
+        }
+        if let Some(at) = plan.shutdown {
+            self.put(Time::ZERO.after(at), Item::Shutdown);
+        }
+        self.put(Time::ZERO.after(plan.quiet), Item::Quiet);
+    }
+
+    fn play(&mut self) -> Result<(), Broken> {
+        self.put_all();
+        self.tell_the_time();
+        let actions = self.supervisor.boot(self.book.now);
+        self.follow(None, actions)?;
+        while self.book.end.is_none() {
+            self.turn()?;
+        }
+        // Whatever still arrives must find nobody at home.
+        for event in [Event::Tick, Event::ShutdownAsked { why: "SIGTERM".to_owned() }] {
+            self.tell(event)?;
+        }
+        self.look(Moment::Over)
+    }
+
+    /// The next thing that happens, or the next deadline, whichever comes first.
+    fn turn(&mut self) -> Result<(), Broken> {
+        let due = self.supervisor.next_deadline();
+        let tick = due.map(|due| {
+            let late = if self.dice.percent(30) { self.dice.below(2_000) } else { 0 };
+            let due = Time(due.0.saturating_sub(u64::try_from(self.ahead.as_micros()).expect("small")));
+            due.max(self.world.now).after(Duration::from_micros(late))
+        });
+        match (tick, self.world.next_at()) {
+            (Some(tick), Some(next)) if tick < next || (tick == next && self.dice.percent(50)) => {
+                self.tick(tick)
+            }
+            (Some(tick), None) => self.tick(tick),
+            (_, Some(_)) => match self.world.go_on() {
+                Next::Tell(event) => self.tell(event),
+                Next::Planned(what) => self.on_item(what),
+                Next::Nothing => Ok(()),
+            },
+            (None, None) => {
+                Err((LOOP, "nothing will ever happen again, and svinit has not ended".to_owned()))
+            }
+        }
+    }
+
+    fn tick(&mut self, at: Time) -> Result<(), Broken> {
+        self.world.now = at;
+        let due = self.supervisor.next_deadline().unwrap_or(at);
+        self.tell_the_time();
+        self.book.late = self.book.now.since(due);
+        self.tell(Event::Tick)
+    }
+
+    fn on_item(&mut self, what: usize) -> Result<(), Broken> {
+        match self.items[what].take() {
+            Some(Item::Ask(command)) => self.ask(command),
+            Some(Item::Shutdown) => {
+                let first = self.book.shutdown.is_none();
+                if let (true, Some(second)) = (first, self.plan.second) {
+                    self.put(self.world.now.after(second), Item::Shutdown);
+                }
+                self.tell(Event::ShutdownAsked { why: "SIGTERM".to_owned() })
+            }
+            Some(Item::Suspend(gap)) => {
+                self.ahead += gap;
+                self.note(|| format!("the machine is suspended for {gap:?}"));
+                Ok(())
+            }
+            Some(Item::Quiet) => {
+                self.world.become_calm();
+                self.book.calm_since = Some(self.world.now);
+                self.note(|| "faults cease".to_owned());
+                self.put(self.world.now.after(LOOK_EVERY), Item::Look);
+                Ok(())
+            }
+            Some(Item::Look) => self.look_for_rest(),
+            None => Ok(()),
+        }
+    }
+
+    fn ask(&mut self, command: Command) -> Result<(), Broken> {
+        self.jobs += 1;
+        self.tell(Event::Asked { job: JobId(self.jobs), command })
+    }
+
+    /// When everything rests, svinit is asked to shut down; when it never does, a promise is broken.
+    fn look_for_rest(&mut self) -> Result<(), Broken> {
+        if self.book.is_ending() {
+            return Ok(());
+        }
+        let since = self.book.calm_since.expect("faults have ceased");
+        match restless(&self.book, &self.world, &self.supervisor) {
+            Some(what) if self.world.now.since(since) > REST_WITHIN => Err((LIVENESS, what)),
+            Some(_) => {
+                self.put(self.world.now.after(LOOK_EVERY), Item::Look);
+                Ok(())
+            }
+            None => {
+                self.was_calm = true;
+                self.tell_the_time();
+                self.look(Moment::Calm)?;
+                self.put(self.world.now, Item::Shutdown);
+                Ok(())
+            }
+        }
+    }
+
+    fn tell_the_time(&mut self) {
+        self.book.lived = self.world.now;
+        self.book.now = self.world.now.after(self.ahead);
+        self.book.late = Duration::ZERO;
+    }
+
+    /// The supervisor is told, and everybody looks at what follows.
+    fn tell(&mut self, event: Event) -> Result<(), Broken> {
+        if !matches!(event, Event::Tick) || self.book.end.is_some() {
+            self.tell_the_time();
+        }
+        self.look(Moment::Told(&event))?;
+        self.book.take_event(&event);
+        let actions = self.supervisor.step(event.clone(), self.book.now);
+        self.follow(Some(event), actions)
+    }
+
+    fn follow(&mut self, event: Option<Event>, actions: Vec<Action>) -> Result<(), Broken> {
+        self.steps += 1;
+        self.write_down(event.as_ref(), &actions);
+        if self.steps > STEPS_MAX {
+            return Err((LOOP, format!("{STEPS_MAX} steps and no end")));
+        }
+        for action in &actions {
+            self.look(Moment::Wished(action))?;
+            self.book.take_action(action);
+        }
+        if self.supervisor.phase() == crate::lifecycle::state::Phase::Stopping {
+            self.book.ending.get_or_insert(self.book.lived);
+            self.book.ending_told.get_or_insert(self.book.now);
+        }
+        self.look(Moment::Settled(event.as_ref(), &actions))?;
+        for action in &actions {
+            self.world.perform(action).map_err(|what| (SENSE, what))?;
+            self.perhaps_a_whim(action);
+        }
+        let is_stale = std::mem::take(&mut self.book.stale);
+        if !is_stale && self.book.end.is_none() && self.dice.per_mille(self.plan.stale) {
+            return self.something_stale();
+        }
+        Ok(())
+    }
+
+    /// Somebody sees a change and acts upon it at once.
+    fn perhaps_a_whim(&mut self, action: &Action) {
+        let Action::Report(report) = action else { return };
+        if report.label == report.was || self.world.calm || !self.dice.per_mille(self.plan.whims) {
+            return;
+        }
+        let mut command = plan::draw_command(&mut self.dice, &self.plan.set);
+        if self.dice.percent(50) {
+            let one = vec![report.unit.clone()];
+            match &mut command {
+                Command::Start(units)
+                | Command::Stop(units)
+                | Command::Restart { units, .. }
+                | Command::Reload { units, .. }
+                | Command::Signal { units, .. }
+                | Command::Reset(units)
+                | Command::Pause(units)
+                | Command::Resume(units) => *units = one,
+            }
+        }
+        let at = self.world.now.after(self.dice.millis(0, 3));
+        self.put(at, Item::Ask(command));
+    }
+
+    /// News of a run that is over arrive late, or twice.
+    fn something_stale(&mut self) -> Result<(), Broken> {
+        let over = |(id, run): (&RunId, &crate::lifecycle::sim::book::RunBook)| {
+            let forgotten = run.end.is_some() && (run.gone || run.purpose.is_none());
+            forgotten.then_some(*id)
+        };
+        let candidates: Vec<RunId> = self.book.runs.iter().rev().take(12).filter_map(over).collect();
+        if candidates.is_empty() {
+            return Ok(());
+        }
+        let run = self.dice.pick(&candidates);
+        let event = match self.dice.below(6) {
+            0 | 1 => Event::Exited { run, status: ExitStatus::Code(1), oom: false, said: String::new() },
+            2 => Event::Passed { run },
+            3 => Event::NotPassed { run, why: "too late".to_owned() },
+            4 => Event::Signed { run, sign: Sign::Ready },
+            _ => Event::TreeGone { run },
+        };
+        self.book.stale = true;
+        self.tell_the_time();
+        self.look(Moment::Told(&Event::Tick))?;
+        let actions = self.supervisor.step(event.clone(), self.book.now);
+        self.follow(Some(event), actions)
+    }
+
+    fn look(&mut self, moment: Moment<'_>) -> Result<(), Broken> {
+        let seen = Seen { book: &self.book, world: &self.world, supervisor: &self.supervisor, moment };
+        for promise in &mut self.promises {
+            (promise.watch)(&seen).map_err(|what| (promise.sentence, what))?;
+        }
+        Ok(())
+    }
+
+    fn write_down(&mut self, event: Option<&Event>, actions: &[Action]) {
+        match self.keep {
+            Keep::Nothing => {}
+            Keep::Hash => format!("{:?} {event:?} {actions:?}", self.book.now).hash(&mut self.hasher),
+            Keep::Words => {
+                let what = event.map_or_else(|| "boot".to_owned(), |event| words::event(&self.book, event));
+                self.note(|| what);
+                for action in actions {
+                    let what = words::action(&self.book, action);
+                    self.note(|| format!("    {what}"));
+                }
+            }
+        }
+    }
+
+    fn note(&mut self, what: impl FnOnce() -> String) {
+        if self.keep != Keep::Words {
+            return;
+        }
+        let at = self.world.now;
+        self.past.push_back(format!("{at} {}", what()));
+        if self.past.len() > PAST && std::env::var_os("SIM_ALL").is_none() {
+            self.past.pop_front();
+        }
+    }
+}
+
+impl fmt::Debug for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "schedule {}", self.seed)
+    }
+}

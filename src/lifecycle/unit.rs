@@ -1,0 +1,576 @@
+//! One unit: its state, what it is asked, and what others see of it.
+//!
+//! ```text
+//!              ask_start                 others are up            hooks ran            its sign came
+//!  Inactive ─────────────▶ Waiting ───────────────────▶ Preparing ─────────▶ Starting ──────────────▶ Ready
+//!  Completed ─┘   ▲   ▲       (Gate: the outside, once)     │                    │                      │
+//!  Failed ────┘   │   │                                     ▼                    ▼                      │
+//!                 │   └── After::StartAgain ───────────── Stopping ◀────────────────────────────────────┘
+//!                 │                                         │        ask_stop, its end, illness, ...
+//!              Backoff ◀──── After::Judge: by policy ───────┼──▶ Completed | Failed
+//!                                                           └──▶ Inactive   After::StayDown
+//! ```
+//!
+//! Everything that ends goes through `Stopping`, whatever ended it: there the rest of its processes is cleared away
+//! and `post_stop` runs, so that a replacement never meets what its predecessor left behind. Easy to get wrong: an
+//! event may be about a run that is over. [`Unit::on_event`] compares run numbers before anything else.
+//!
+//! The way up is in `start`, life in `running`, the way down in `stop`.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::lifecycle::action::{Action, Report};
+use crate::lifecycle::backoff::{ForkRate, Retries};
+use crate::lifecycle::chance::Chance;
+use crate::lifecycle::event::{Event, Pid, RunId, Whom};
+use crate::lifecycle::planted::{Bug, planted};
+use crate::lifecycle::running::Ready;
+use crate::lifecycle::start::{Gate, Preparing, Starting};
+use crate::lifecycle::state::{Health, Label, LastExit, UnitView};
+use crate::lifecycle::stop::{After, Cause, Stopping};
+use crate::lifecycle::time::Time;
+use crate::lifecycle::why;
+use crate::units::name::UnitName;
+use crate::units::spec::UnitSpec;
+
+/// What a unit needs of the world while it decides.
+pub(super) struct Cx<'a> {
+    /// The time.
+    pub(super) now: Time,
+    /// The wishes so far.
+    pub(super) out: &'a mut Vec<Action>,
+    /// Who owns which run.
+    pub(super) runs: &'a mut Runs,
+    /// For jitter.
+    pub(super) chance: &'a mut Chance,
+    /// The bound on automatic restarts of all units together.
+    pub(super) fork_rate: &'a mut ForkRate,
+    /// What the supervisor must know beyond what can be seen.
+    pub(super) notes: &'a mut Vec<Note>,
+    /// `memory_max` is kept by a cgroup; else it is watched here.
+    pub(super) limits_enforced: bool,
+}
+
+impl Cx<'_> {
+    pub(super) fn new_run(&mut self, unit: &UnitName) -> RunId {
+        self.runs.new_run(unit)
+    }
+
+    pub(super) fn forget_run(&mut self, run: RunId) {
+        if !planted(Bug::AcceptStaleExit) {
+            self.runs.owner.remove(&run);
+        }
+    }
+}
+
+/// Run numbers and whose they are.
+#[derive(Debug, Default)]
+pub(super) struct Runs {
+    last: u64,
+    /// Dropped when the last process of the run is gone: from then on, events about it are about nobody.
+    pub(super) owner: std::collections::BTreeMap<RunId, UnitName>,
+}
+
+impl Runs {
+    fn new_run(&mut self, unit: &UnitName) -> RunId {
+        self.last += 1;
+        let run = RunId(self.last);
+        self.owner.insert(run, unit.clone());
+        run
+    }
+}
+
+/// What a unit tells the supervisor.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Note {
+    /// Its main process ended unasked; what is `part_of` it follows.
+    Ended,
+    /// Its test has passed and it is about to be restarted; what is `part_of` it follows.
+    Restarting,
+    /// A reload is over.
+    Reloaded(Result<(), Unwell>),
+    /// The test before a restart said no; the old process stays.
+    TestFailed(Unwell),
+    /// Everything is to end with this status: a limit or a health check says so.
+    ShutDown {
+        /// For the container.
+        status: u8,
+        /// In words.
+        why: String,
+    },
+}
+
+/// Something did not go well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Unwell {
+    /// In words.
+    pub(super) why: String,
+    /// Its last lines.
+    pub(super) said: String,
+}
+
+/// Where the unit is to be, as far as people and definitions say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Goal {
+    /// Not running.
+    Down,
+    /// Running, or completed.
+    Up,
+}
+
+/// The main process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Main {
+    pub(super) run: RunId,
+    /// `None` until exec has succeeded, and between a forking unit's parent and its daemon.
+    pub(super) pid: Option<Pid>,
+    pub(super) spawned: Time,
+}
+
+/// Runs whose processes are being cleared away. Nothing new is started, and no stop is over, while there are any.
+#[derive(Debug, Default)]
+pub(super) struct Tidying(BTreeSet<RunId>);
+
+impl Tidying {
+    /// Kills all that is left of `run`.
+    pub(super) fn clear(&mut self, run: RunId, cx: &mut Cx<'_>) {
+        self.0.insert(run);
+        cx.out.push(Action::Kill { run, whom: Whom::Tree });
+    }
+
+    /// Lets what is left of `run` end by itself.
+    pub(super) fn await_end(&mut self, run: RunId, cx: &mut Cx<'_>) {
+        self.0.insert(run);
+        cx.out.push(Action::AwaitTree { run });
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.0.is_empty() || planted(Bug::SkipTreeWait)
+    }
+
+    /// Kills what is still awaited.
+    pub(super) fn clear_all(&mut self, cx: &mut Cx<'_>) {
+        cx.out.extend(self.0.iter().map(|&run| Action::Kill { run, whom: Whom::Tree }));
+    }
+
+    fn on_gone(&mut self, run: RunId) -> bool {
+        self.0.remove(&run)
+    }
+}
+
+/// Where a unit is, with what belongs to being there.
+#[derive(Debug)]
+pub(super) enum State {
+    Inactive,
+    Completed,
+    Failed,
+    /// `has_leave`: the bound on all restarts together was asked, and `until` is its answer.
+    Backoff {
+        until: Time,
+        has_leave: bool,
+    },
+    Waiting,
+    Gate(Gate),
+    Preparing(Preparing),
+    Starting(Starting),
+    Ready(Ready),
+    Stopping(Stopping),
+}
+
+/// One unit.
+pub(super) struct Unit {
+    pub(super) spec: Arc<UnitSpec>,
+    pub(super) state: State,
+    pub(super) since: Time,
+    pub(super) goal: Goal,
+    /// A person has stopped it.
+    pub(super) held: bool,
+    /// A person is working on it.
+    pub(super) paused: bool,
+    /// To be stopped as soon as those that build on it are down.
+    pub(super) pending: Option<After>,
+    pub(super) why: String,
+    /// Last lines of what made it fail; dropped when it starts again.
+    pub(super) said: String,
+    pub(super) waits_for: Vec<String>,
+    pub(super) tidying: Tidying,
+    /// What `kill = "process"` has left alive; cleared away before the next start.
+    pub(super) leftover: Option<RunId>,
+    pub(super) retries: Retries,
+    pub(super) restarts: u32,
+    /// Main processes so far, so that a job can tell the new one from the old.
+    pub(super) launches: u64,
+    pub(super) last_exit: Option<LastExit>,
+    /// For the container, should this be what ends it.
+    pub(super) final_status: u8,
+    /// `wait_for` has been satisfied once.
+    pub(super) outside_answered: bool,
+    pub(super) status_text: String,
+    pub(super) start_took: Option<Duration>,
+    pub(super) stop_took: Option<Duration>,
+    /// It ended while it was paused and would have been started again.
+    pub(super) start_on_resume: bool,
+    /// It had to be killed when it was last stopped.
+    pub(super) was_killed: bool,
+    seen: Option<Seen>,
+}
+
+/// What was last reported.
+#[derive(Clone, Debug, PartialEq)]
+struct Seen {
+    label: Label,
+    health: Health,
+    pid: Option<Pid>,
+    why: String,
+    waits_for: Vec<String>,
+    restarts: u32,
+    flags: [bool; 3],
+}
+
+impl Unit {
+    pub(super) fn new(spec: Arc<UnitSpec>, now: Time) -> Self {
+        Self {
+            spec,
+            state: State::Inactive,
+            since: now,
+            goal: Goal::Down,
+            held: false,
+            paused: false,
+            pending: None,
+            why: "not started".to_owned(),
+            said: String::new(),
+            waits_for: Vec::new(),
+            tidying: Tidying::default(),
+            leftover: None,
+            retries: Retries::default(),
+            restarts: 0,
+            launches: 0,
+            last_exit: None,
+            final_status: 0,
+            outside_answered: false,
+            status_text: String::new(),
+            start_took: None,
+            stop_took: None,
+            start_on_resume: false,
+            was_killed: false,
+            seen: None,
+        }
+    }
+
+    pub(super) fn name(&self) -> &UnitName {
+        &self.spec.name
+    }
+
+    /// Time has passed, or something has happened to one of its runs.
+    pub(super) fn on_event(&mut self, event: &Event, cx: &mut Cx<'_>) {
+        if let Event::TreeGone { run } = event
+            && self.tidying.on_gone(*run)
+        {
+            cx.forget_run(*run);
+            if self.leftover == Some(*run) {
+                self.leftover = None;
+            }
+        }
+        match &self.state {
+            State::Inactive | State::Completed | State::Failed | State::Waiting => {}
+            State::Backoff { until, .. } => {
+                if cx.now >= *until && (!self.paused || planted(Bug::PausedStillRestarts)) {
+                    self.try_again(cx);
+                }
+            }
+            State::Gate(_) => self.on_event_at_gate(event, cx),
+            State::Preparing(_) => self.on_event_preparing(event, cx),
+            State::Starting(_) => self.on_event_starting(event, cx),
+            State::Ready(_) => self.on_event_ready(event, cx),
+            State::Stopping(_) => self.on_event_stopping(event, cx),
+        }
+    }
+
+    /// Goes to `state`, for the reason `why`.
+    pub(super) fn enter(&mut self, state: State, why: impl Into<String>, cx: &Cx<'_>) {
+        let was = self.label();
+        self.state = state;
+        self.why = why.into();
+        if self.label() != was {
+            self.since = cx.now;
+        }
+        if !matches!(self.state, State::Waiting) {
+            self.waits_for.clear();
+        }
+    }
+
+    /// A person wants it up, or another unit needs it.
+    pub(super) fn ask_start(&mut self, who: Who, cx: &mut Cx<'_>) {
+        self.goal = Goal::Up;
+        self.held = false;
+        if who == Who::Person {
+            self.retries.clear();
+            self.restarts = u32::from(planted(Bug::CountPersonStart));
+        }
+        match &mut self.state {
+            State::Inactive | State::Failed | State::Backoff { .. } => self.wait(who, cx),
+            // A oneshot that another unit needs has done its work; a person who asks wants it done again.
+            State::Completed if who == Who::Person => self.wait(who, cx),
+            // A person's word stands above what the unit's policy would say about its end.
+            State::Stopping(stopping)
+                if stopping.after == After::StayDown
+                    || (stopping.after == After::Judge && who == Who::Person) =>
+            {
+                stopping.after = After::StartAgain;
+            }
+            // It was about to be stopped and had not begun: the last word counts.
+            State::Ready(_) | State::Starting(_) if self.pending == Some(After::StayDown) => {
+                self.pending = None;
+            }
+            State::Completed
+            | State::Waiting
+            | State::Gate(_)
+            | State::Preparing(_)
+            | State::Starting(_)
+            | State::Ready(_)
+            | State::Stopping(_) => {}
+        }
+    }
+
+    fn wait(&mut self, who: Who, cx: &Cx<'_>) {
+        self.start_on_resume = false;
+        let why = match who {
+            Who::Boot => "enabled at boot",
+            Who::Person => "start was asked for",
+            Who::Unit => "another unit needs it",
+        };
+        self.enter(State::Waiting, why, cx);
+    }
+
+    /// It is to end; those that build on it come first, see `Supervisor::settle`.
+    pub(super) fn ask_stop(&mut self, after: After, why: &str, cx: &mut Cx<'_>) {
+        if after == After::StayDown {
+            self.goal = Goal::Down;
+        }
+        match &mut self.state {
+            State::Inactive => {}
+            State::Completed | State::Failed | State::Backoff { .. } | State::Waiting => match after {
+                After::StartAgain => self.enter(State::Waiting, why, cx),
+                After::StayDown | After::Judge => self.enter(State::Inactive, why, cx),
+            },
+            State::Stopping(stopping) => stopping.after = after,
+            // It has no main process yet: nobody builds on it, and it must not go on to get one.
+            State::Gate(_) | State::Preparing(_) => {
+                self.begin_stop(after, Cause::Asked, why.to_owned(), Time::NEVER, cx);
+            }
+            State::Starting(_) | State::Ready(_) => {
+                self.pending = Some(after);
+                why.clone_into(&mut self.why);
+            }
+        }
+    }
+
+    /// From `Backoff`, when its time has come and all units together have not started too many.
+    fn try_again(&mut self, cx: &mut Cx<'_>) {
+        let State::Backoff { has_leave, .. } = &self.state else { return };
+        let from = if *has_leave || planted(Bug::ForkRateOff) { cx.now } else { cx.fork_rate.take(cx.now) };
+        if from > cx.now {
+            self.state = State::Backoff { until: from, has_leave: true };
+            return;
+        }
+        self.restarts = self.restarts.saturating_add(1);
+        let why = format!("restart {} after: {}", self.restarts, self.why);
+        self.enter(State::Waiting, why, cx);
+    }
+
+    pub(super) fn label(&self) -> Label {
+        match &self.state {
+            State::Inactive => Label::Inactive,
+            State::Completed => Label::Completed,
+            State::Failed => Label::Failed,
+            State::Backoff { .. } => Label::Backoff,
+            State::Waiting | State::Gate(_) => Label::Waiting,
+            State::Preparing(_) | State::Starting(_) => Label::Starting,
+            State::Ready(ready) if ready.is_reloading() => Label::Reloading,
+            State::Ready(_) => Label::Ready,
+            State::Stopping(_) => Label::Stopping,
+        }
+    }
+
+    pub(super) fn health(&self) -> Health {
+        match &self.state {
+            State::Ready(ready) => ready.health(),
+            State::Inactive
+            | State::Completed
+            | State::Failed
+            | State::Backoff { .. }
+            | State::Waiting
+            | State::Gate(_)
+            | State::Preparing(_)
+            | State::Starting(_)
+            | State::Stopping(_) => Health::Unknown,
+        }
+    }
+
+    pub(super) fn main(&self) -> Option<Main> {
+        match &self.state {
+            State::Starting(starting) => Some(starting.main),
+            State::Ready(ready) => Some(ready.main),
+            State::Stopping(stopping) => stopping.main,
+            State::Inactive
+            | State::Completed
+            | State::Failed
+            | State::Backoff { .. }
+            | State::Waiting
+            | State::Gate(_)
+            | State::Preparing(_) => None,
+        }
+    }
+
+    /// Others may build on it: it is up and not about to go.
+    pub(super) fn is_up(&self) -> bool {
+        self.label().is_up() && self.pending.is_none()
+    }
+
+    /// None of its processes is left and none is under way.
+    pub(super) fn is_down(&self) -> bool {
+        match self.state {
+            State::Inactive | State::Completed | State::Failed | State::Backoff { .. } | State::Waiting => {
+                self.tidying.is_done()
+            }
+            State::Gate(_)
+            | State::Preparing(_)
+            | State::Starting(_)
+            | State::Ready(_)
+            | State::Stopping(_) => false,
+        }
+    }
+
+    /// Ended for good, well or not.
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.state, State::Completed | State::Failed)
+    }
+
+    /// On its way down, or about to be.
+    pub(super) fn is_going(&self) -> bool {
+        self.pending.is_some() || matches!(self.state, State::Stopping(_))
+    }
+
+    /// Calls `f` with every moment that it waits for.
+    fn each_deadline(&mut self, f: &mut dyn FnMut(&mut Time)) {
+        match &mut self.state {
+            State::Inactive | State::Completed | State::Failed | State::Waiting => {}
+            State::Backoff { until, .. } if !self.paused => f(until),
+            State::Backoff { .. } => {}
+            State::Gate(gate) => gate.each_deadline(f),
+            State::Preparing(preparing) => preparing.each_deadline(f),
+            State::Starting(starting) => starting.each_deadline(f),
+            State::Ready(ready) => ready.each_deadline(self.paused, f),
+            State::Stopping(stopping) => stopping.each_deadline(f),
+        }
+    }
+
+    /// When it wants to be told the time.
+    pub(super) fn next_deadline(&mut self) -> Option<Time> {
+        let mut first = Time::NEVER;
+        self.each_deadline(&mut |at| first = first.min(*at));
+        (first != Time::NEVER).then_some(first)
+    }
+
+    /// The machine was suspended for `gap`: nothing of what should have happened meanwhile could happen.
+    pub(super) fn shift(&mut self, gap: Duration) {
+        if !matches!(self.state, State::Backoff { .. }) {
+            self.each_deadline(&mut |at| *at = at.after(gap));
+        }
+    }
+
+    /// Tells what can be seen to be different from what was last told.
+    pub(super) fn report(&mut self, cx: &mut Cx<'_>) {
+        let seen = Seen {
+            label: self.label(),
+            health: self.health(),
+            pid: self.main().and_then(|main| main.pid),
+            why: self.why.clone(),
+            waits_for: self.waits_for.clone(),
+            restarts: self.restarts,
+            flags: [self.held, self.paused, self.goal == Goal::Up],
+        };
+        if self.seen.as_ref() == Some(&seen) {
+            return;
+        }
+        let same_label = self.seen.as_ref().is_some_and(|before| before.label == seen.label);
+        if same_label && planted(Bug::HealthUntold) {
+            self.seen = Some(seen);
+            return;
+        }
+        let (was, health_was) = self
+            .seen
+            .as_ref()
+            .map_or((Label::Inactive, Health::Unknown), |before| (before.label, before.health));
+        cx.out.push(Action::Report(Report {
+            unit: self.name().clone(),
+            was,
+            label: seen.label,
+            health_was,
+            health: seen.health,
+            why: seen.why.clone(),
+        }));
+        self.seen = Some(seen);
+    }
+
+    /// Everything that may be shown.
+    pub(super) fn view(&self) -> UnitView {
+        let main = self.main();
+        UnitView {
+            name: self.name().clone(),
+            description: self.spec.description.clone(),
+            label: self.label(),
+            health: self.health(),
+            health_why: if let State::Ready(ready) = &self.state {
+                ready.health_why().to_owned()
+            } else {
+                String::new()
+            },
+            run: main.map(|main| main.run),
+            pid: main.and_then(|main| main.pid),
+            since: self.since,
+            started: main.map(|main| main.spawned),
+            restarts: self.restarts,
+            last_exit: self.last_exit,
+            why: if self.waits_for.is_empty() {
+                self.why.clone()
+            } else {
+                format!("waits for {}", why::list(&self.waits_for))
+            },
+            waits_for: self.waits_for.clone(),
+            status_text: self.status_text.clone(),
+            retry_at: if let State::Backoff { until, .. } = self.state { Some(until) } else { None },
+            held: self.held,
+            paused: self.paused,
+            wanted: self.goal == Goal::Up,
+            start_took: self.start_took,
+            stop_took: self.stop_took,
+        }
+    }
+
+    /// Forgets restarts and failures.
+    pub(super) fn reset(&mut self, cx: &Cx<'_>) {
+        self.retries.clear();
+        self.restarts = 0;
+        if matches!(self.state, State::Failed) {
+            self.goal = Goal::Down;
+            self.enter(State::Inactive, "reset was asked for", cx);
+        }
+    }
+
+    /// Shorthand for a stop for cause, when the main process may still be there.
+    pub(super) fn end_for(&mut self, cause: Cause, why: impl Into<String>, cx: &mut Cx<'_>) {
+        let after = self.pending.take().unwrap_or(After::Judge);
+        self.begin_stop(after, cause, why.into(), Time::NEVER, cx);
+    }
+}
+
+/// Who asks for a start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Who {
+    Boot,
+    Person,
+    Unit,
+}
