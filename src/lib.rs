@@ -7,9 +7,11 @@
 //! | [`units`] | what the user wrote: texts in, a validated set or every problem out | files, environment |
 //! | [`api`] | the words on the wire | logic |
 //! | [`lifecycle`] | what happens to units: a state machine | clock, I/O, randomness, logging |
+//! | [`os`] | every system call that tokio does not make for us; the only `unsafe` | decisions |
 //!
 //! A floor names only floors above it in this table; `tests/tidy.rs` holds them to it.
 
 pub mod api;
 pub mod lifecycle;
+pub mod os;
 pub mod units;

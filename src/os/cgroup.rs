@@ -1,0 +1,273 @@
+//! Control groups v2, where a writable one was given to us.
+//!
+//! Four kinds of machine are met: version 1 only, version 2 without controllers, version 2 read-only (every ordinary
+//! container), and a delegated version 2. Only in the last can limits be enforced; in the second, groups can at least be
+//! killed as a whole. A group with controllers may have no processes beside its subgroups, so svinit moves into a leaf
+//! of its own. It takes hold of a group only if nobody but it and its children is in there, or if it is PID 1.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::fs::OpenOptions;
+use std::io;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use crate::lifecycle::event::Pid;
+use crate::os::error::{Doing, Error, cause};
+use crate::os::procfs;
+use crate::os::sys;
+use crate::os::usage::Usage;
+use crate::units::name::UnitName;
+use crate::units::spec::Limits;
+
+/// Controllers that units are limited by.
+const CONTROLLERS: [&str; 3] = ["memory", "cpu", "pids"];
+
+/// No file of a control group that is read here is longer, but the list of processes.
+const TEXT_MAX: u64 = 1 << 20;
+
+/// Microseconds over which CPU time is dealt out.
+const CPU_PERIOD: u64 = 100_000;
+
+/// The place below which groups can be made: `OWN/svinit-PID`.
+#[derive(Debug)]
+pub struct Cgroups {
+    base: PathBuf,
+    controllers: Vec<String>,
+    /// Groups in use: one a unit, so that the end of an old user does not remove what a new one is about to join.
+    groups: Mutex<BTreeMap<UnitName, Weak<Cgroup>>>,
+}
+
+impl Cgroups {
+    /// Takes hold of our own group, if it can be written to; moves svinit into a leaf of it where that brings
+    /// controllers. `None` in ordinary containers. To be called before the first child is made.
+    #[must_use]
+    pub fn detect() -> Option<Self> {
+        let own = own_dir()?;
+        let members = members_of(&own);
+        let pid = Pid(sys::own_pid());
+        if !members.contains(&pid) {
+            // Another part of the tree is mounted here than the one we are in.
+            return None;
+        }
+        let is_ours = pid.0 == 1 || members.iter().all(|member| *member == pid);
+        is_ours.then(|| Self::take(&own, &members)).flatten()
+    }
+
+    fn take(own: &Path, members: &[Pid]) -> Option<Self> {
+        let base = own.join(format!("svinit-{}", sys::own_pid()));
+        make(&base).ok()?;
+        let given = words(&own.join("cgroup.controllers"));
+        let wanted: Vec<&str> =
+            CONTROLLERS.into_iter().filter(|name| given.iter().any(|known| known == name)).collect();
+        let mut controllers = Vec::new();
+        if !wanted.is_empty() && move_all(&base.join("supervisor"), members).is_ok() {
+            for name in wanted {
+                let both = [own, &base]
+                    .into_iter()
+                    .try_for_each(|dir| write(&dir.join("cgroup.subtree_control"), &format!("+{name}")));
+                if both.is_ok() {
+                    controllers.push(name.to_owned());
+                }
+            }
+        }
+        Some(Self { base, controllers, groups: Mutex::default() })
+    }
+
+    /// Whether `memory`, `cpu` or `pids` can be limited.
+    #[must_use]
+    pub fn has(&self, controller: &str) -> bool {
+        self.controllers.iter().any(|known| known == controller)
+    }
+
+    /// The group of a unit, made if it is not there, with these limits. What cannot be limited is told by
+    /// [`crate::os::limits::unenforced`] and by [`Cgroup::limit`].
+    ///
+    /// # Errors
+    /// It cannot be made; the unit can run without.
+    pub fn of(&self, unit: &UnitName, limits: &Limits) -> Result<Arc<Cgroup>, Error> {
+        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cgroup) = groups.get(unit).and_then(Weak::upgrade) {
+            let _told_by_unenforced = cgroup.limit(limits);
+            return Ok(cgroup);
+        }
+        let path = self.base.join(format!("unit-{unit}"));
+        make(&path).doing(|| format!("make the control group of {unit}"))?;
+        let cgroup = Arc::new(Cgroup { path });
+        let _told_by_unenforced = cgroup.limit(limits);
+        groups.insert(unit.clone(), Arc::downgrade(&cgroup));
+        Ok(cgroup)
+    }
+}
+
+impl Drop for Cgroups {
+    fn drop(&mut self) {
+        // With somebody in it, ourselves for one, it stays.
+        let _ = fs::remove_dir(&self.base);
+    }
+}
+
+/// The group of one unit: of all its runs. Removed when it is dropped, if it is empty by then.
+#[derive(Debug)]
+pub struct Cgroup {
+    path: PathBuf,
+}
+
+impl Cgroup {
+    /// Descriptor of `cgroup.procs`: who writes "0" to it joins.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub(super) fn procs_for_joining(&self) -> Result<OwnedFd, Error> {
+        let path = self.path.join("cgroup.procs");
+        let file = OpenOptions::new().write(true).open(&path);
+        file.map(OwnedFd::from).doing(|| format!("join the control group {}", self.path.display()))
+    }
+
+    /// Sets limits; what is not set any longer is lifted. What cannot be set comes back as sentences.
+    #[must_use]
+    pub fn limit(&self, limits: &Limits) -> Vec<String> {
+        let number = |value: Option<u64>| value.map_or("max".to_owned(), |value| value.to_string());
+        let quota = limits.cpu_percent.map(|percent| u64::from(percent) * CPU_PERIOD / 100);
+        let files = [
+            ("memory_max", "memory.max", number(limits.memory_max), limits.memory_max.is_some()),
+            ("memory_high", "memory.high", number(limits.memory_high), limits.memory_high.is_some()),
+            ("cpu", "cpu.max", format!("{} {CPU_PERIOD}", number(quota)), limits.cpu_percent.is_some()),
+            ("pids", "pids.max", number(limits.pids.map(u64::from)), limits.pids.is_some()),
+        ];
+        let set = |(key, file, value, is_asked): (&str, &str, String, bool)| {
+            let error = write(&self.path.join(file), &value).err()?;
+            is_asked.then(|| format!("cannot enforce {key}: {}", cause(&error)))
+        };
+        files.into_iter().filter_map(set).collect()
+    }
+
+    /// Kills all of it, all runs of the unit together, at once. `false` before Linux 5.14.
+    #[must_use]
+    pub fn kill(&self) -> bool {
+        write(&self.path.join("cgroup.kill"), "1").is_ok()
+    }
+
+    /// Something lives in it. `None`: cannot tell.
+    #[must_use]
+    pub fn populated(&self) -> Option<bool> {
+        Some(field(&read(&self.path.join("cgroup.events"))?, "populated")? != 0)
+    }
+
+    /// Who is in it.
+    #[must_use]
+    pub fn members(&self) -> Vec<Pid> {
+        members_of(&self.path)
+    }
+
+    /// How many of its processes the kernel has killed for want of memory.
+    #[must_use]
+    pub fn oom_kills(&self) -> u64 {
+        read(&self.oom_file()).and_then(|text| field(&text, "oom_kill")).unwrap_or(0)
+    }
+
+    /// Where those are counted.
+    pub(super) fn oom_file(&self) -> PathBuf {
+        self.path.join("memory.events")
+    }
+
+    /// What it uses; `None` without a memory controller. Descriptors are not counted.
+    #[must_use]
+    pub fn usage(&self) -> Option<Usage> {
+        let number = |file: &str| read(&self.path.join(file))?.trim().parse::<u64>().ok();
+        let tasks = u32::try_from(self.members().len()).unwrap_or(u32::MAX);
+        let cpu_us =
+            read(&self.path.join("cpu.stat")).and_then(|text| field(&text, "usage_usec")).unwrap_or(0);
+        Some(Usage { memory: number("memory.current")?, cpu_us, tasks, fds: 0 })
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        // With somebody in it, it stays, and is found again at the next start of the unit.
+        let _ = fs::remove_dir(&self.path);
+    }
+}
+
+/// The directory of our own group in version 2, as it is mounted here.
+pub(super) fn own_dir() -> Option<PathBuf> {
+    let groups = read(Path::new("/proc/self/cgroup"))?;
+    let mounts = read(Path::new("/proc/self/mountinfo"))?;
+    dir_in(&groups, &mounts, "0::", "cgroup2", "")
+}
+
+/// The directory of our own group in the hierarchy of the memory controller of version 1.
+pub(super) fn own_memory_dir() -> Option<PathBuf> {
+    let groups = read(Path::new("/proc/self/cgroup"))?;
+    let mounts = read(Path::new("/proc/self/mountinfo"))?;
+    let line = groups.lines().find(|line| line.contains(":memory:"))?;
+    let (start, _) = line.split_at(line.find(":memory:")? + ":memory:".len());
+    dir_in(&groups, &mounts, start, "cgroup", "memory")
+}
+
+/// Our path in a hierarchy, seen from where a part of it is mounted.
+fn dir_in(groups: &str, mounts: &str, start: &str, kind: &str, option: &str) -> Option<PathBuf> {
+    let own = groups.lines().find_map(|line| line.strip_prefix(start))?;
+    let found = mounts.lines().filter_map(|line| mount(line, kind, option)).find_map(|(root, point)| {
+        let rest = Path::new(own).strip_prefix(root).ok()?;
+        Some(point.join(rest))
+    });
+    found.filter(|dir| !dir.components().any(|part| part.as_os_str() == ".."))
+}
+
+/// Root and mount point of a line of `mountinfo`, when it is of this kind.
+fn mount<'a>(line: &'a str, kind: &str, option: &str) -> Option<(&'a str, PathBuf)> {
+    let (before, after) = line.split_once(" - ")?;
+    let mut after = after.split(' ');
+    if after.next()? != kind {
+        return None;
+    }
+    if !option.is_empty() && !after.nth(1)?.split(',').any(|found| found == option) {
+        return None;
+    }
+    let mut fields = before.split(' ').skip(3);
+    Some((fields.next()?, PathBuf::from(fields.next()?)))
+}
+
+fn move_all(leaf: &Path, members: &[Pid]) -> io::Result<()> {
+    make(leaf)?;
+    // One that has ended meanwhile need not be moved; one that stays makes the controllers fail, which is seen there.
+    members.iter().try_for_each(|pid| match write(&leaf.join("cgroup.procs"), &pid.to_string()) {
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+        moved => moved,
+    })
+}
+
+fn make(dir: &Path) -> io::Result<()> {
+    match fs::create_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
+}
+
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    // Not created: a file that is not there means that the kernel does not have it.
+    OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes())
+}
+
+pub(super) fn read(path: &Path) -> Option<String> {
+    String::from_utf8(procfs::read_up_to(path.to_str()?, TEXT_MAX)?).ok()
+}
+
+fn words(path: &Path) -> Vec<String> {
+    read(path).map(|text| text.split_whitespace().map(str::to_owned).collect()).unwrap_or_default()
+}
+
+/// The number behind `key` in a file of lines "key number".
+pub(super) fn field(text: &str, key: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
+fn members_of(dir: &Path) -> Vec<Pid> {
+    read(&dir.join("cgroup.procs")).map(|text| procfs::parse_pids(text.as_bytes())).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,252 @@
+//! `NOTIFY_SOCKET`: what services say about themselves, in systemd's datagrams.
+//!
+//! One socket a unit, made before its first process. The kernel tells the sender's PID and user; the caller checks
+//! that the process belongs to the run. Anything may arrive: nothing here trusts the bytes, and each read is bounded.
+
+use std::io::IoSliceMut;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+
+use nix::cmsg_space;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg, setsockopt, sockopt};
+
+use crate::lifecycle::event::{Pid, Sign};
+use crate::os::error::{Doing, Error};
+use crate::os::files;
+use crate::os::hold;
+use crate::os::sys;
+use crate::os::user::Ids;
+use crate::units::name::UnitName;
+
+/// Longest datagram; what is longer is cut at the last whole line.
+pub const MESSAGE_MAX: usize = 4096;
+
+/// Longest status that is kept, in bytes.
+pub const STATUS_MAX: usize = 512;
+
+/// Most lines of one datagram that are looked at.
+const LINES_MAX: usize = 64;
+
+/// The socket of one unit. Its file is removed when it is dropped.
+#[derive(Debug)]
+pub struct NotifySocket {
+    socket: UnixDatagram,
+    path: PathBuf,
+}
+
+/// One datagram.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Who sent it; it may be gone already.
+    pub pid: Pid,
+    /// As whom.
+    pub uid: u32,
+    /// What.
+    pub text: Vec<u8>,
+}
+
+impl NotifySocket {
+    /// Makes `DIR/UNIT.notify` for processes of `owner`. One for root is open to all users, since root may become any
+    /// before it notifies; who may speak for a run is decided by the caller. `dir` is made as 0711 if it is not there.
+    ///
+    /// # Errors
+    /// It cannot be made; `type = "notify"` then cannot work.
+    pub fn new(dir: &Path, unit: &UnitName, owner: Option<&Ids>) -> Result<Self, Error> {
+        let path = dir.join(format!("{unit}.notify"));
+        let doing = || format!("make the notify socket {}", path.display());
+        files::make_dir(dir, 0o711)?;
+        // A name of ours in a directory of ours: whatever is there was left behind.
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).doing(doing),
+            _ => {}
+        }
+        let uid = owner.map_or_else(sys::geteuid, |ids| ids.uid);
+        let mode = if uid == 0 { 0o666 } else { 0o600 };
+        let socket = hold::with_mode(mode, || UnixDatagram::bind(&path)).doing(doing)?;
+        let made = Self { socket, path: path.clone() };
+        made.socket.set_nonblocking(true).doing(doing)?;
+        setsockopt(&made.socket, sockopt::PassCred, &true).doing(doing)?;
+        if uid != sys::geteuid() {
+            files::set_owner(&path, uid, owner.map_or_else(sys::getegid, |ids| ids.gid))?;
+        }
+        Ok(made)
+    }
+
+    /// The value of `NOTIFY_SOCKET`.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The next datagram; `None` when there is none now. Descriptors that came with it are closed.
+    #[must_use]
+    pub fn recv(&self) -> Option<Message> {
+        let mut text = [0; MESSAGE_MAX];
+        // Room for the sender only: the kernel then drops descriptors by itself, which is also what the barrier of
+        // systemd-notify waits for.
+        let mut control = cmsg_space!(UnixCredentials);
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
+        let mut sender = None;
+        let (length, is_cut) = {
+            let mut parts = [IoSliceMut::new(&mut text)];
+            let fd = self.socket.as_raw_fd();
+            let received = recvmsg::<()>(fd, &mut parts, Some(&mut control), flags).ok()?;
+            if let Ok(controls) = received.cmsgs() {
+                for control in controls {
+                    #[expect(clippy::wildcard_enum_match_arm, reason = "we asked for nothing else")]
+                    match control {
+                        ControlMessageOwned::ScmCredentials(credentials) => sender = Some(credentials),
+                        ControlMessageOwned::ScmRights(fds) => sys::close_received(&fds),
+                        _ => {}
+                    }
+                }
+            }
+            (received.bytes, received.flags.contains(MsgFlags::MSG_TRUNC))
+        };
+        let text = text.get(..length).unwrap_or_default();
+        let whole = match text.iter().rposition(|byte| *byte == b'\n') {
+            Some(end) if is_cut => &text[..end],
+            None if is_cut => &[],
+            _ => text,
+        };
+        // Without a sender it is nobody's: an empty message, so that the caller goes on with the next.
+        let (pid, uid) = sender.map_or((0, u32::MAX), |sender| (sender.pid(), sender.uid()));
+        Some(Message { pid: Pid(pid), uid, text: whole.to_vec() })
+    }
+}
+
+impl AsFd for NotifySocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Drop for NotifySocket {
+    fn drop(&mut self) {
+        // It may be gone with its directory.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// What a datagram says, in its order, of what we know; bounded, and harmless whatever the bytes are.
+#[must_use]
+pub fn parse(text: &[u8]) -> Vec<Sign> {
+    text.split(|byte| *byte == b'\n').take(LINES_MAX).filter_map(parse_line).collect()
+}
+
+fn parse_line(line: &[u8]) -> Option<Sign> {
+    let equals = line.iter().position(|byte| *byte == b'=')?;
+    let (name, value) = (&line[..equals], &line[equals + 1..]);
+    match (name, value) {
+        (b"READY", b"1") => Some(Sign::Ready),
+        (b"RELOADING", b"1") => Some(Sign::Reloading),
+        (b"STOPPING", b"1") => Some(Sign::Stopping),
+        (b"STATUS", status) => Some(Sign::Status(plain(status))),
+        (b"MAINPID", pid) => {
+            let pid = std::str::from_utf8(pid).ok()?.parse().ok()?;
+            (pid > 1).then_some(Sign::MainPid(Pid(pid)))
+        }
+        _ => None,
+    }
+}
+
+/// One line for people: no control characters, which a terminal would obey, and not longer than [`STATUS_MAX`].
+fn plain(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(STATUS_MAX)]);
+    text.chars()
+        .map(|letter| if letter.is_control() { ' ' } else { letter })
+        .collect::<String>()
+        .trim()
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn socket(dir: &Path) -> NotifySocket {
+        NotifySocket::new(dir, &UnitName::new("web").unwrap(), None).unwrap()
+    }
+
+    #[test]
+    fn a_datagram_comes_with_its_sender() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = socket(dir.path());
+        assert_eq!(socket.recv(), None);
+        let sender = UnixDatagram::unbound().unwrap();
+        sender.send_to(b"READY=1\nSTATUS=a\x1b[31m b", socket.path()).unwrap();
+        sender.send_to(b"", socket.path()).unwrap();
+        let message = socket.recv().unwrap();
+        assert_eq!((message.pid, message.uid), (Pid(sys::own_pid()), sys::geteuid()));
+        assert_eq!(parse(&message.text), [Sign::Ready, Sign::Status("a [31m b".into())]);
+        assert_eq!(socket.recv().unwrap().text, b"");
+        assert_eq!(socket.recv(), None);
+    }
+
+    #[test]
+    fn what_is_too_long_ends_with_its_last_whole_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = socket(dir.path());
+        let sender = UnixDatagram::unbound().unwrap();
+        let mut long = b"READY=1\nSTATUS=".to_vec();
+        long.resize(3 * MESSAGE_MAX, b'x');
+        sender.send_to(&long, socket.path()).unwrap();
+        assert_eq!(socket.recv().unwrap().text, b"READY=1");
+        sender.send_to(&vec![b'x'; 2 * MESSAGE_MAX], socket.path()).unwrap();
+        assert_eq!(socket.recv().unwrap().text, b"");
+    }
+
+    #[test]
+    fn descriptors_in_a_message_do_not_stay() {
+        use nix::sys::socket::{ControlMessage, UnixAddr, sendmsg};
+        let dir = tempfile::tempdir().unwrap();
+        let socket = socket(dir.path());
+        let sender = UnixDatagram::unbound().unwrap();
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let to = UnixAddr::new(socket.path()).unwrap();
+        let fds = [writer.as_raw_fd()];
+        let text = [std::io::IoSlice::new(b"BARRIER=1")];
+        let rights = [ControlMessage::ScmRights(&fds)];
+        sendmsg(sender.as_raw_fd(), &text, &rights, MsgFlags::empty(), Some(&to)).unwrap();
+        drop(writer);
+        assert_eq!(parse(&socket.recv().unwrap().text), []);
+        // Its end is seen at once: nobody has the other end any longer.
+        assert_eq!(std::io::Read::read(&mut reader, &mut [0]).unwrap(), 0);
+    }
+
+    #[test]
+    fn the_socket_is_the_unit_s_own_and_goes_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let unit = UnitName::new("web").unwrap();
+        let owner = Ids { uid: 65534, gid: 65534, ..Ids::default() };
+        if sys::geteuid() != 0 {
+            println!("skipped: only root can give a socket away");
+            return;
+        }
+        drop(socket(dir.path()));
+        let socket = NotifySocket::new(dir.path(), &unit, Some(&owner)).unwrap();
+        let found = std::fs::metadata(socket.path()).unwrap();
+        assert_eq!((found.uid(), found.mode() & 0o777), (65534, 0o600));
+        drop(socket);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_main_process_is_never_init_nor_a_group() {
+        assert_eq!(parse(b"MAINPID=1\nMAINPID=-5\nMAINPID=0\nMAINPID=x"), []);
+        assert_eq!(parse(b"MAINPID=77"), [Sign::MainPid(Pid(77))]);
+        assert_eq!(parse(b"READY=0\nREADY\n=\nREADY=11"), []);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic_or_grow(text in proptest::collection::vec(any::<u8>(), 0..5000)) {
+            prop_assert!(parse(&text).len() <= LINES_MAX);
+        }
+    }
+}

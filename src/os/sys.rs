@@ -1,0 +1,557 @@
+//! The system calls that nobody else wraps: the only `unsafe` of the program, one function a call.
+//!
+//! What the child of [`crate::os::spawn`] uses is written for it: no allocation, no lock, no panic, the error as a bare
+//! number. It shares our memory until it executes, so the C library's wrappers that keep state (`setuid`, `setgroups`,
+//! which also signal every thread of ours) are out of the question: these are the kernel's own calls.
+
+use std::cell::Cell;
+use std::ffi::{CStr, CString, c_char, c_int, c_long, c_void};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::ptr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::lifecycle::event::{ExitStatus, Pid};
+
+/// An error number, without the weight of `io::Error`: made in the child as well.
+pub(super) type Errno = i32;
+
+/// The last error number of this thread.
+fn errno() -> Errno {
+    // SAFETY: the C library's pointer to this thread's own number is always good. The child of `spawn` uses that of
+    // the thread which waits for it.
+    unsafe { *libc::__errno_location() }
+}
+
+fn checked(result: c_long) -> Result<c_long, Errno> {
+    if result < 0 { Err(errno()) } else { Ok(result) }
+}
+
+/// As a descriptor; the kernel's descriptors fit.
+#[expect(clippy::cast_possible_truncation, reason = "the kernel returned an int")]
+fn int(value: c_long) -> c_int {
+    value as c_int
+}
+
+fn io_error(errno: Errno) -> io::Error {
+    io::Error::from_raw_os_error(errno)
+}
+
+// ---- processes -------------------------------------------------------------------------------------------------
+
+/// A descriptor for the process `pid`.
+pub(super) fn pidfd_open(pid: Pid) -> io::Result<OwnedFd> {
+    // SAFETY: two integers in, an integer out; touches no memory of ours.
+    let fd = checked(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.0, 0) }).map_err(io_error)?;
+    // SAFETY: the kernel made this descriptor for us just now and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(int(fd)) })
+}
+
+/// Sends `signal` to the process that the descriptor stands for.
+pub(super) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    // SAFETY: the third argument may be null: the kernel then fills in the sender as kill(2) does.
+    let result = unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, ptr::null::<c_void>(), 0)
+    };
+    checked(result).map(drop).map_err(io_error)
+}
+
+/// `kill(2)`; a negative number is a process group. Real-time signals pass, unlike through `nix`.
+pub(super) fn kill(pid: i32, signal: i32) -> io::Result<()> {
+    // SAFETY: two integers in, an integer out.
+    checked(c_long::from(unsafe { libc::kill(pid, signal) })).map(drop).map_err(io_error)
+}
+
+/// Whom [`wait`] waits for.
+#[derive(Clone, Copy)]
+pub(super) enum Child {
+    Any,
+    Only(Pid),
+}
+
+/// `waitid(2)` for ends, without waiting. With `keep` the zombie stays. `None`: nobody has ended.
+pub(super) fn wait(child: Child, keep: bool) -> io::Result<Option<(Pid, ExitStatus)>> {
+    let (kind, id) = match child {
+        Child::Any => (libc::P_ALL, 0),
+        Child::Only(pid) => (libc::P_PID, pid.0.unsigned_abs()),
+    };
+    let flags = libc::WEXITED | libc::WNOHANG | if keep { libc::WNOWAIT } else { 0 };
+    loop {
+        // SAFETY: all zeros is a value of this plain C structure.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        // SAFETY: `info` lives over the call and is of the type that the kernel fills in.
+        match checked(c_long::from(unsafe { libc::waitid(kind, id, &raw mut info, flags) })) {
+            Ok(_) => return Ok(ended(&info)),
+            Err(libc::EINTR) => {}
+            Err(errno) => return Err(io_error(errno)),
+        }
+    }
+}
+
+/// Waits until a child has ended, and reaps it. For children that never came to execute.
+pub(super) fn wait_and_reap(pid: Pid) {
+    // SAFETY: waitid accepts a null pointer for what it would tell.
+    let wait = || unsafe { libc::waitid(libc::P_PID, pid.0.unsigned_abs(), ptr::null_mut(), libc::WEXITED) };
+    while checked(c_long::from(wait())) == Err(libc::EINTR) {}
+}
+
+fn ended(info: &libc::siginfo_t) -> Option<(Pid, ExitStatus)> {
+    // SAFETY: waitid fills in these fields when it succeeds, and they are zero as we made them when nobody has ended.
+    let (pid, value) = unsafe { (info.si_pid(), info.si_status()) };
+    if pid == 0 {
+        return None;
+    }
+    let status = match info.si_code {
+        libc::CLD_EXITED => ExitStatus::Code(u8::try_from(value & 0xff).unwrap_or(u8::MAX)),
+        code => ExitStatus::Signal { number: value, core: code == libc::CLD_DUMPED },
+    };
+    Some((Pid(pid), status))
+}
+
+/// Makes the calling process the one that orphans below it fall to, as PID 1 is.
+pub(super) fn set_child_subreaper() -> io::Result<()> {
+    prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0).map(drop).map_err(io_error)
+}
+
+/// `prctl(2)` with up to two plain numbers.
+pub(super) fn prctl(option: c_int, first: u64, second: u64) -> Result<i32, Errno> {
+    // SAFETY: only used with options whose arguments are numbers, never pointers.
+    checked(c_long::from(unsafe { libc::prctl(option, first, second, 0, 0) })).map(int)
+}
+
+/// Effective user of this process.
+pub(super) fn geteuid() -> u32 {
+    // SAFETY: no arguments, cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// Effective group of this process.
+pub(super) fn getegid() -> u32 {
+    // SAFETY: no arguments, cannot fail.
+    unsafe { libc::getegid() }
+}
+
+/// Bytes of a page.
+pub(super) fn page_size() -> u64 {
+    // SAFETY: one integer in, one out.
+    u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+}
+
+// ---- clone -----------------------------------------------------------------------------------------------------
+
+/// Bytes of the stack of a child between clone and exec. It calls nothing deep; 16 KiB would do.
+const STACK_SIZE: usize = 64 * 1024;
+
+/// No page is larger on the machines that Linux runs on.
+const GUARD_SIZE: usize = 64 * 1024;
+
+/// A stack of its own for a child, with an unreadable guard below. Shared memory, so that a child which got a copy of
+/// our memory instead of our memory can still be seen to fail.
+pub(super) struct Stack {
+    base: *mut c_void,
+}
+
+impl Stack {
+    pub(super) fn new() -> io::Result<Self> {
+        let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
+        let base = unsafe { libc::mmap(ptr::null_mut(), GUARD_SIZE + STACK_SIZE, protection, flags, -1, 0) };
+        if base == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let stack = Self { base };
+        // SAFETY: the range is the lower part of the mapping made above, and nobody uses it.
+        checked(c_long::from(unsafe { libc::mprotect(base, GUARD_SIZE, libc::PROT_NONE) }))
+            .map_err(io_error)?;
+        Ok(stack)
+    }
+
+    /// Where the stack begins: it grows downwards from here, and the report lies above.
+    fn top(&self) -> *mut c_void {
+        // SAFETY: stays inside of the mapping; the upper end is left for the report, which keeps it aligned to 16.
+        unsafe { self.base.byte_add(GUARD_SIZE + STACK_SIZE - REPORT_SIZE) }
+    }
+
+    /// The words through which the child reports.
+    pub(super) fn report(&self) -> &[std::sync::atomic::AtomicU32; REPORT_WORDS] {
+        // SAFETY: mapped, zeroed by the kernel, aligned to 16, as long as the mapping lives; atomics may be shared.
+        unsafe { &*self.top().cast() }
+    }
+}
+
+/// Words of the report at the top of a [`Stack`].
+pub(super) const REPORT_WORDS: usize = 32;
+
+const REPORT_SIZE: usize = REPORT_WORDS * 4;
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // SAFETY: the mapping was made in `new`, and no child runs on it: `clone` returns when the child has let go.
+        unsafe { libc::munmap(self.base, GUARD_SIZE + STACK_SIZE) };
+    }
+}
+
+/// How a child shares memory with us until it executes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Sharing {
+    /// Runs in our memory while the calling thread stands still.
+    Memory,
+    /// Gets a copy; the caller must find out by itself when it has executed.
+    Copy,
+}
+
+/// Runs `body` in a new process on `stack`; it should execute and never come back. Its number, and a descriptor for it
+/// when `pidfd` asks for one.
+pub(super) fn clone<F: Fn() -> i32>(
+    stack: &Stack,
+    sharing: Sharing,
+    pidfd: bool,
+    body: &F,
+) -> Result<(Pid, Option<OwnedFd>), Errno> {
+    extern "C" fn enter<F: Fn() -> i32>(body: *mut c_void) -> c_int {
+        // SAFETY: `clone` below passes a reference to an `F` that outlives the child's use of our memory.
+        let body = unsafe { &*body.cast_const().cast::<F>() };
+        body()
+    }
+    let mut fd: c_int = -1;
+    let mut flags = libc::SIGCHLD;
+    if sharing == Sharing::Memory {
+        flags |= libc::CLONE_VM | libc::CLONE_VFORK;
+    }
+    if pidfd {
+        flags |= libc::CLONE_PIDFD;
+    }
+    // SAFETY: the stack is mapped, large enough and used by no other child: each thread has its own, and with
+    // CLONE_VFORK this thread goes on only after the child has executed or ended, without it the child has a copy.
+    // `body` and `fd` live in this frame, which therefore outlives their use.
+    let result = unsafe {
+        libc::clone(
+            enter::<F>,
+            stack.top(),
+            flags,
+            ptr::from_ref(body).cast_mut().cast::<c_void>(),
+            &raw mut fd,
+        )
+    };
+    let pid = checked(c_long::from(result)).map(int)?;
+    // SAFETY: with CLONE_PIDFD the kernel made this descriptor for us just now and nobody else has it.
+    let descriptor = (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) });
+    Ok((Pid(pid), descriptor))
+}
+
+/// All 64 signals, as the kernel has them; the C library's own sets leave out 32 and 33.
+pub(super) const ALL_SIGNALS: u64 = u64::MAX;
+
+/// Sets the calling thread's signal mask, returns what it was.
+pub(super) fn set_mask(mask: u64) -> Result<u64, Errno> {
+    let mut before: u64 = 0;
+    // SAFETY: both pointers are to 8 bytes, which is the kernel's set size and is told to it.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &raw const mask,
+            &raw mut before,
+            size_of::<u64>(),
+        )
+    };
+    checked(result).map(|_| before)
+}
+
+/// Ignores `signal` in this process.
+pub(super) fn ignore_signal(signal: i32) -> io::Result<()> {
+    // SAFETY: SIG_IGN runs no code of ours.
+    if unsafe { libc::signal(signal, libc::SIG_IGN) } == libc::SIG_ERR {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// The bit of a signal in a set.
+pub(super) const fn signal_bit(signal: i32) -> u64 {
+    1 << (signal - 1)
+}
+
+/// From here on `signal` sets its bit in `seen` and writes a byte to `wake`, which must not block.
+pub(super) fn take_signal(signal: i32, seen: Arc<AtomicU64>, wake: Arc<UnixStream>) -> io::Result<()> {
+    let action = move || {
+        let before = errno();
+        seen.fetch_or(signal_bit(signal), Ordering::SeqCst);
+        // A full buffer is fine: a byte that wakes is in it.
+        let _ = write(wake.as_raw_fd(), b"!");
+        // SAFETY: as in `errno`; the code that was interrupted may be about to look at it.
+        unsafe { *libc::__errno_location() = before };
+    };
+    // SAFETY: the action sets an atomic and makes one system call, both allowed in a handler, and puts errno back.
+    unsafe { signal_hook::low_level::register(signal, action) }.map(drop)
+}
+
+// ---- what a child does to itself ----------------------------------------------------------------------------
+
+/// Default disposition for every signal.
+pub(super) fn default_signals() {
+    // Handler, flags, restorer, mask: SIG_DFL and zeros, in the kernel's own layout, whose order differs between
+    // machines but which is all zeros anyway.
+    let action = [0_u64; 5];
+    for signal in 1..=64 {
+        if signal != libc::SIGKILL && signal != libc::SIGSTOP {
+            // SAFETY: the kernel reads a structure of at most 40 bytes from `action`; SIG_DFL runs no code of ours.
+            unsafe {
+                libc::syscall(
+                    libc::SYS_rt_sigaction,
+                    signal,
+                    action.as_ptr(),
+                    ptr::null::<c_void>(),
+                    size_of::<u64>(),
+                )
+            };
+        }
+    }
+}
+
+/// A session of its own.
+pub(super) fn setsid() -> Result<(), Errno> {
+    // SAFETY: no arguments.
+    checked(c_long::from(unsafe { libc::setsid() })).map(drop)
+}
+
+/// A process group of its own in the same session.
+pub(super) fn own_group() -> Result<(), Errno> {
+    // SAFETY: two integers.
+    checked(c_long::from(unsafe { libc::setpgid(0, 0) })).map(drop)
+}
+
+/// The kernel's number for the calling process, past every cache.
+pub(super) fn own_pid() -> i32 {
+    // SAFETY: no arguments, cannot fail.
+    int(unsafe { libc::syscall(libc::SYS_getpid) })
+}
+
+/// Makes descriptor 0 the controlling terminal of this session.
+pub(super) fn take_terminal() -> Result<(), Errno> {
+    // SAFETY: descriptor 0 and the number 0: no terminal is taken away from another session.
+    checked(c_long::from(unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) })).map(drop)
+}
+
+/// Makes the group `group` the one that the terminal `fd` talks to.
+pub(super) fn set_foreground(fd: RawFd, group: i32) -> Result<(), Errno> {
+    // SAFETY: the kernel reads one int, which lives over the call.
+    checked(c_long::from(unsafe { libc::ioctl(fd, libc::TIOCSPGRP, &raw const group) })).map(drop)
+}
+
+/// The group that the terminal `fd` talks to.
+pub(super) fn foreground(fd: RawFd) -> Result<i32, Errno> {
+    let mut group: c_int = 0;
+    // SAFETY: the kernel writes one int, which lives over the call.
+    checked(c_long::from(unsafe { libc::ioctl(fd, libc::TIOCGPGRP, &raw mut group) })).map(|_| group)
+}
+
+/// The session whose controlling terminal `fd` is.
+pub(super) fn terminal_session(fd: RawFd) -> Result<i32, Errno> {
+    let mut session: c_int = 0;
+    // SAFETY: the kernel writes one int, which lives over the call.
+    checked(c_long::from(unsafe { libc::ioctl(fd, libc::TIOCGSID, &raw mut session) })).map(|_| session)
+}
+
+/// The session of this process.
+pub(super) fn own_session() -> i32 {
+    // SAFETY: one integer; of itself it cannot fail.
+    unsafe { libc::getsid(0) }
+}
+
+/// The process group of this process.
+pub(super) fn own_process_group() -> i32 {
+    // SAFETY: no arguments, cannot fail.
+    unsafe { libc::getpgrp() }
+}
+
+/// A copy of `fd` that is at least `lowest` and is closed at exec.
+pub(super) fn dup_above(fd: RawFd, lowest: RawFd) -> Result<RawFd, Errno> {
+    // SAFETY: integers only; makes a descriptor and closes none.
+    checked(c_long::from(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, lowest) })).map(int)
+}
+
+/// Makes `target` a copy of `fd` that stays open at exec; what `target` was is closed.
+pub(super) fn dup_onto(fd: RawFd, target: RawFd) -> Result<(), Errno> {
+    // SAFETY: integers only. Called in the child, whose table of descriptors is its own copy.
+    checked(unsafe { libc::syscall(libc::SYS_dup3, fd, target, 0) }).map(drop)
+}
+
+/// Lets `fd` stay open at exec.
+pub(super) fn keep_at_exec(fd: RawFd) -> Result<(), Errno> {
+    // SAFETY: integers only.
+    checked(c_long::from(unsafe { libc::fcntl(fd, libc::F_SETFD, 0) })).map(drop)
+}
+
+/// Lets `fd` be closed at exec.
+pub(super) fn close_at_exec(fd: RawFd) -> Result<(), Errno> {
+    // SAFETY: integers only.
+    checked(c_long::from(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) })).map(drop)
+}
+
+/// Lets every descriptor from `first` on be closed at exec.
+pub(super) fn close_range_at_exec(first: u32) -> Result<(), Errno> {
+    // SAFETY: integers only; no descriptor is closed now.
+    checked(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) })
+        .map(drop)
+}
+
+/// File mode creation mask; returns what it was.
+pub(super) fn umask(mask: u32) -> u32 {
+    // SAFETY: one integer; cannot fail.
+    unsafe { libc::umask(mask) }
+}
+
+/// Working directory.
+pub(super) fn chdir(path: &CStr) -> Result<(), Errno> {
+    // SAFETY: a string with its NUL, alive over the call.
+    checked(c_long::from(unsafe { libc::chdir(path.as_ptr()) })).map(drop)
+}
+
+/// One of the `RLIMIT_` numbers; the C libraries disagree about its type.
+pub(super) type Resource = u32;
+
+/// `(soft, hard)` of a limit of this process.
+pub(super) fn get_limit(resource: Resource) -> Result<(u64, u64), Errno> {
+    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel writes two 64-bit numbers into `limit`.
+    checked(unsafe {
+        libc::syscall(libc::SYS_prlimit64, 0, resource, ptr::null::<c_void>(), &raw mut limit)
+    })?;
+    Ok((limit.rlim_cur, limit.rlim_max))
+}
+
+/// Sets `(soft, hard)` of a limit of this process.
+pub(super) fn set_limit(resource: Resource, soft: u64, hard: u64) -> Result<(), Errno> {
+    let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
+    // SAFETY: the kernel reads two 64-bit numbers from `limit`.
+    checked(unsafe {
+        libc::syscall(libc::SYS_prlimit64, 0, resource, &raw const limit, ptr::null::<c_void>())
+    })
+    .map(drop)
+}
+
+/// Niceness of this process.
+pub(super) fn set_nice(nice: i32) -> Result<(), Errno> {
+    // SAFETY: three integers.
+    checked(unsafe { libc::syscall(libc::SYS_setpriority, 0, 0, nice) }).map(drop)
+}
+
+/// Supplementary groups of the calling thread.
+pub(super) fn set_groups(groups: &[u32]) -> Result<(), Errno> {
+    // SAFETY: the kernel reads `len` numbers of 32 bits.
+    checked(unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) }).map(drop)
+}
+
+/// Real, effective and saved group of the calling thread.
+pub(super) fn set_gid(gid: u32) -> Result<(), Errno> {
+    // SAFETY: integers only; the kernel's call changes this thread alone.
+    checked(unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) }).map(drop)
+}
+
+/// Real, effective and saved user of the calling thread.
+pub(super) fn set_uid(uid: u32) -> Result<(), Errno> {
+    // SAFETY: integers only; the kernel's call changes this thread alone.
+    checked(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) }).map(drop)
+}
+
+/// What a thread may do: one bit a capability.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(super) struct Capabilities {
+    pub(super) effective: u64,
+    pub(super) permitted: u64,
+    pub(super) inheritable: u64,
+}
+
+/// The header of capget and capset, version 3, of the calling thread.
+const CAPABILITY_HEADER: [u32; 2] = [0x2008_0522, 0];
+
+/// Capabilities of the calling thread.
+pub(super) fn get_capabilities() -> Result<Capabilities, Errno> {
+    let mut header = CAPABILITY_HEADER;
+    let mut data = [0_u32; 6];
+    // SAFETY: version 3 writes two structures of three 32-bit numbers; the header may be written to as well.
+    checked(unsafe { libc::syscall(libc::SYS_capget, header.as_mut_ptr(), data.as_mut_ptr()) })?;
+    let word = |low: usize| u64::from(data[low]) | (u64::from(data[low + 3]) << 32);
+    Ok(Capabilities { effective: word(0), permitted: word(1), inheritable: word(2) })
+}
+
+/// Sets the capabilities of the calling thread.
+#[expect(clippy::cast_possible_truncation, reason = "the halves of a 64-bit number are what is wanted")]
+pub(super) fn set_capabilities(wanted: Capabilities) -> Result<(), Errno> {
+    let mut header = CAPABILITY_HEADER;
+    let Capabilities { effective, permitted, inheritable } = wanted;
+    let data = [
+        effective as u32,
+        permitted as u32,
+        inheritable as u32,
+        (effective >> 32) as u32,
+        (permitted >> 32) as u32,
+        (inheritable >> 32) as u32,
+    ];
+    // SAFETY: version 3 reads two structures of three 32-bit numbers.
+    checked(unsafe { libc::syscall(libc::SYS_capset, header.as_mut_ptr(), data.as_ptr()) }).map(drop)
+}
+
+/// Opens `path` for writing, writes `bytes` in one call, closes it. For files of /proc and of control groups.
+pub(super) fn write_to(path: &CStr, bytes: &[u8]) -> Result<(), Errno> {
+    // SAFETY: a string with its NUL, alive over the call.
+    let fd = checked(unsafe {
+        libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC, 0)
+    })?;
+    let written = write(int(fd), bytes);
+    // SAFETY: opened above and given to nobody.
+    unsafe { libc::syscall(libc::SYS_close, fd) };
+    written
+}
+
+/// Writes `bytes` in one call.
+pub(super) fn write(fd: RawFd, bytes: &[u8]) -> Result<(), Errno> {
+    // SAFETY: the kernel reads `len` bytes of a slice that lives over the call.
+    checked(unsafe { libc::syscall(libc::SYS_write, fd, bytes.as_ptr(), bytes.len()) }).map(drop)
+}
+
+/// A list of C strings with a null at its end, as exec takes it. Holds the strings.
+pub(super) struct CStrings {
+    pointers: Vec<*const c_char>,
+    texts: Vec<Box<[Cell<u8>]>>,
+}
+
+impl CStrings {
+    pub(super) fn new(texts: Vec<CString>) -> Self {
+        let texts: Vec<Box<[Cell<u8>]>> = texts
+            .into_iter()
+            .map(|text| text.into_bytes_with_nul().into_iter().map(Cell::new).collect())
+            .collect();
+        let pointers = texts.iter().map(|text| text.as_ptr().cast()).chain([ptr::null()]).collect();
+        Self { pointers, texts }
+    }
+
+    /// Writes `bytes` and a NUL into a text from `at` on. In the child, so no panic: what does not fit is left out.
+    pub(super) fn patch(&self, text: usize, at: usize, bytes: &[u8]) {
+        let Some(text) = self.texts.get(text) else { return };
+        for (cell, byte) in text.iter().skip(at).zip(bytes.iter().chain(&[0])) {
+            cell.set(*byte);
+        }
+    }
+}
+
+/// Becomes another program; comes back only with an error.
+pub(super) fn execve(path: &CStr, argv: &CStrings, envp: &CStrings) -> Errno {
+    // SAFETY: NUL-ended strings in null-ended lists, all alive over the call.
+    unsafe { libc::syscall(libc::SYS_execve, path.as_ptr(), argv.pointers.as_ptr(), envp.pointers.as_ptr()) };
+    errno()
+}
+
+// ---- sockets ---------------------------------------------------------------------------------------------------
+
+/// Closes descriptors that arrived in a message nobody asked to have descriptors.
+pub(super) fn close_received(fds: &[RawFd]) {
+    for fd in fds {
+        // SAFETY: the kernel installed it for this message just now, and nobody else has it.
+        drop(unsafe { OwnedFd::from_raw_fd(*fd) });
+    }
+}
