@@ -9,11 +9,13 @@
 //! | [`lifecycle`] | what happens to units: a state machine | clock, I/O, randomness, logging |
 //! | [`os`] | every system call that tokio does not make for us; the only `unsafe` | decisions |
 //! | [`net`] | names to addresses without libc, and one small HTTP reader | policy |
+//! | [`logs`] | from a pipe to lines, memory, files and stdout | any unit's state |
 //!
 //! A floor names only floors above it in this table; `tests/tidy.rs` holds them to it.
 
 pub mod api;
 pub mod lifecycle;
+pub mod logs;
 pub mod net;
 pub mod os;
 pub mod units;
