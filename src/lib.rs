@@ -10,6 +10,7 @@
 //! | [`os`] | every system call that tokio does not make for us; the only `unsafe` | decisions |
 //! | [`net`] | names to addresses without libc, and one small HTTP reader | policy |
 //! | [`logs`] | from a pipe to lines, memory, files and stdout | any unit's state |
+//! | [`runtime`] | the one loop: events in, actions out, probes, usage | policy |
 //!
 //! A floor names only floors above it in this table; `tests/tidy.rs` holds them to it.
 
@@ -18,4 +19,5 @@ pub mod lifecycle;
 pub mod logs;
 pub mod net;
 pub mod os;
+pub mod runtime;
 pub mod units;

@@ -1,0 +1,303 @@
+//! The one loop. It reads as a list: wait, collect, step, perform, publish.
+//!
+//! One task owns the machine; there is no lock around it. Nothing wakes it but facts: a signal, a descriptor, a request,
+//! the answer of a probe, or the one deadline that the machine names. There is no tick, so an idle svinit sleeps.
+//!
+//! What is easy to get wrong: the action of a step may produce the next fact at once (a spawn that fails, a tree that is
+//! empty already). Such facts go to the end of the queue like any other; nothing here calls the machine from within
+//! itself.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
+
+use crate::lifecycle::action::{Action, End, Report};
+use crate::lifecycle::event::Event;
+use crate::lifecycle::state::{Phase, UnitView};
+use crate::lifecycle::supervisor::Supervisor;
+use crate::lifecycle::time::Time;
+use crate::os::clock;
+use crate::os::poll;
+use crate::os::signals::Signals;
+use crate::runtime::handle::{Ask, Board, Counters, Logs};
+use crate::runtime::hands::Hands;
+use crate::runtime::jobs::Jobs;
+use crate::runtime::probe::Answer;
+use crate::runtime::signals::Role;
+use crate::runtime::words;
+use crate::units::name::UnitName;
+use crate::units::signal;
+use crate::units::spec::LogLevel;
+
+/// Facts that are told to the machine before it is looked again what else has come.
+const FACTS_A_TURN: usize = 512;
+
+/// Times that the poller is asked in one turn; each tells at most `poll::BATCH` descriptors.
+const POLLS_A_TURN: usize = 8;
+
+/// Requests that are taken up in one turn besides the one that woke us.
+const ASKS_A_TURN: usize = 16;
+
+/// The poller's mark of caught signals; no other source's.
+const SIGNALS_TOKEN: u64 = 0;
+
+/// Where facts come from.
+pub struct Sources {
+    /// Caught signals.
+    pub signals: Signals,
+    /// Requests of the servers.
+    pub asks: mpsc::Receiver<Ask>,
+    /// Answers of network checks.
+    pub answers: mpsc::UnboundedReceiver<Answer>,
+}
+
+/// Owns the machine and all that it moves.
+pub struct Driver {
+    supervisor: Supervisor,
+    pub(super) hands: Hands,
+    pub(super) jobs: Jobs,
+    board: Arc<Board>,
+    sources: Sources,
+    /// A copy of the poller's descriptor, since tokio wants to own what it watches. Signals wake through it as well.
+    poller_ready: AsyncFd<OwnedFd>,
+    phase: Phase,
+    counters: Counters,
+    pub(super) end: Option<End>,
+}
+
+/// What ended the wait.
+enum Wake {
+    /// Facts were left over from the last turn.
+    More,
+    /// Signals, pipes, notify sockets.
+    Descriptors,
+    Asked(Ask),
+    Answered(Answer),
+    Due,
+}
+
+impl Driver {
+    /// To be called on the runtime that will run it.
+    ///
+    /// # Errors
+    /// When the signals or the poller cannot be watched.
+    pub fn new(
+        supervisor: Supervisor,
+        hands: Hands,
+        board: Arc<Board>,
+        sources: Sources,
+    ) -> io::Result<Self> {
+        hands.poller.add(&sources.signals, SIGNALS_TOKEN)?;
+        let poller_ready = watch(hands.poller.as_fd().try_clone_to_owned()?)?;
+        Ok(Self {
+            supervisor,
+            hands,
+            jobs: Jobs::default(),
+            board,
+            sources,
+            poller_ready,
+            phase: Phase::Booting,
+            counters: Counters::default(),
+            end: None,
+        })
+    }
+
+    /// Starts what is enabled and keeps it going, until the machine says that everything has ended.
+    pub async fn run(mut self) -> (End, Hands) {
+        let now = clock::now();
+        let actions = self.supervisor.boot(now);
+        self.perform(actions, now);
+        self.hands.launch();
+        self.publish();
+        loop {
+            if let Some(end) = self.end.take() {
+                self.board.close();
+                return (end, self.hands);
+            }
+            let wake = self.wait().await;
+            self.collect(wake);
+            self.step();
+            self.publish();
+        }
+    }
+
+    async fn wait(&mut self) -> Wake {
+        if !self.hands.facts.is_empty() || self.hands.unreaped {
+            // The servers must have their turn however much happens to the units.
+            tokio::task::yield_now().await;
+            return Wake::More;
+        }
+        let due = due(earliest(self.supervisor.next_deadline(), self.hands.again_at()));
+        tokio::select! {
+            biased;
+            _ = self.poller_ready.readable() => Wake::Descriptors,
+            Some(answer) = self.sources.answers.recv() => Wake::Answered(answer),
+            Some(ask) = self.sources.asks.recv() => Wake::Asked(ask),
+            () = due => Wake::Due,
+        }
+    }
+
+    fn collect(&mut self, wake: Wake) {
+        match wake {
+            Wake::Asked(ask) => self.on_ask(ask),
+            Wake::Answered(answer) => self.on_answer(answer),
+            Wake::More | Wake::Descriptors | Wake::Due => {}
+        }
+        self.collect_signals();
+        self.collect_descriptors();
+        while let Ok(answer) = self.sources.answers.try_recv() {
+            self.on_answer(answer);
+        }
+        for _ in 0..ASKS_A_TURN {
+            match self.sources.asks.try_recv() {
+                Ok(ask) => self.on_ask(ask),
+                Err(_) => break,
+            }
+        }
+    }
+
+    fn collect_signals(&mut self) {
+        let caught: Vec<i32> = self.sources.signals.pending().collect();
+        for number in caught {
+            self.hands.on_signal(&signal::name(number), number);
+        }
+        self.hands.reap();
+    }
+
+    fn collect_descriptors(&mut self) {
+        let mut ready = Vec::with_capacity(poll::BATCH);
+        for _ in 0..POLLS_A_TURN {
+            ready.clear();
+            if self.hands.poller.wait(&mut ready, 0).is_err() || ready.is_empty() {
+                self.wait_for_next_edge();
+                return;
+            }
+            self.hands.on_ready(&ready);
+        }
+    }
+
+    /// Lets tokio's memory of the poller being readable go. What comes after the poller had nothing to tell raises a new
+    /// edge, which tokio sees when this thread next asks the kernel.
+    fn wait_for_next_edge(&self) {
+        let nothing = || io::Error::from(io::ErrorKind::WouldBlock);
+        let _ = self.poller_ready.try_io(Interest::READABLE, |_| Err::<(), _>(nothing()));
+    }
+
+    fn on_answer(&mut self, answer: Answer) {
+        let fact = self.hands.probes.end(answer);
+        self.hands.facts.extend(fact);
+    }
+
+    fn on_ask(&mut self, ask: Ask) {
+        match ask {
+            Ask::Job { command, notes } => {
+                let job = self.jobs.open(notes);
+                self.hands.facts.push_back(Event::Asked { job, command });
+            }
+            Ask::Shutdown { why } => self.hands.facts.push_back(Event::ShutdownAsked { why }),
+            Ask::Logs { units, lines, follow, reply } => {
+                // Subscribed before the kept ones are read: a line may come twice, none goes missing.
+                let coming = follow.then(|| self.hands.pump.follow());
+                let kept = self.hands.pump.kept(&units, lines);
+                let _ = reply.send(Logs { kept, coming });
+            }
+            Ask::Usage { units, reply } => {
+                let _ = reply.send(self.hands.usage(&units));
+            }
+            Ask::Environment { unit, reply } => {
+                let _ = reply.send(self.hands.shown_environment(&unit));
+            }
+            Ask::ReopenLogs => self.hands.reopen_logs("svctl"),
+        }
+    }
+
+    fn step(&mut self) {
+        let now = clock::now();
+        if self.supervisor.next_deadline().is_some_and(|at| at <= now) {
+            self.hands.facts.push_back(Event::Tick);
+        }
+        for _ in 0..FACTS_A_TURN {
+            let Some(fact) = self.hands.facts.pop_front() else { break };
+            let actions = self.supervisor.step(fact, now);
+            self.perform(actions, now);
+            if self.end.is_some() {
+                return;
+            }
+        }
+        self.hands.launch();
+        self.hands.look_at_trees();
+    }
+
+    fn perform(&mut self, actions: Vec<Action>, now: Time) {
+        for action in actions {
+            self.perform_one(action, now);
+        }
+    }
+
+    /// Shows and tells the change of one unit, as it is right after the step that changed it.
+    pub(super) fn report(&mut self, report: &Report, now: Time) {
+        let Some(view) = self.supervisor.view(&report.unit) else { return };
+        let (level, text) = words::line(report, &view);
+        // The end of a lone command is its own business: its status says it.
+        let is_own = self.hands.setting.role == Role::Command && view.last_exit.is_some();
+        let level = if is_own { LogLevel::Debug } else { level };
+        self.hands.pump.say(Some(&report.unit), level, &text);
+        let _ = self.board.change(now, report.was, report.health_was, view);
+    }
+
+    /// The unit as it is shown.
+    pub(super) fn shown(&self, unit: &UnitName) -> Option<Arc<UnitView>> {
+        self.supervisor.view(unit).map(Arc::new)
+    }
+
+    fn publish(&mut self) {
+        let phase = self.supervisor.phase();
+        if phase != self.phase {
+            self.phase = phase;
+            self.board.set_phase(phase);
+            self.say_phase(phase);
+        }
+        let counters = self.hands.counters();
+        if counters != self.counters {
+            self.counters = counters;
+            self.board.set_counters(counters);
+        }
+    }
+
+    fn say_phase(&mut self, phase: Phase) {
+        let text = match phase {
+            Phase::Booting => return,
+            Phase::Running => "boot finished",
+            Phase::Stopping => "stopping all units",
+        };
+        self.hands.pump.say(None, LogLevel::Info, text);
+    }
+}
+
+/// Has tokio watch a descriptor of ours.
+#[expect(
+    deprecated,
+    reason = "the other form is unsafe, for what an OwnedFd can promise by its type: to stay open"
+)]
+fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(fd, Interest::READABLE)
+}
+
+/// Comes when `at` has come; never when there is nothing to wait for.
+async fn due(at: Option<Time>) {
+    match at {
+        Some(at) => tokio::time::sleep(at.since(clock::now())).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn earliest(a: Option<Time>, b: Option<Time>) -> Option<Time> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (at, None) | (None, at) => at,
+    }
+}

@@ -1,0 +1,418 @@
+//! How the servers reach the driver: a [`Handle`] may command, a [`Reader`] may only look.
+//!
+//! `http` gets a [`Reader`] and therefore cannot change anything. What a `Reader` shows is the state after the last
+//! step, kept unit by unit; looking never waits for the machine and never makes it wait.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use crate::lifecycle::action::Outcome;
+use crate::lifecycle::event::Command;
+use crate::lifecycle::state::{Health, Label, Phase, UnitView};
+use crate::lifecycle::time::Time;
+use crate::logs::line::Line;
+pub use crate::os::usage::Usage;
+use crate::units::name::UnitName;
+use crate::units::spec::{UnitSet, UnitSpec};
+
+/// Changes that a slow listener may be behind; then it is told how many it missed and skips to the oldest kept.
+pub const CHANGES_BACKLOG: usize = 1024;
+
+/// Requests that wait for the driver; then the asking connection waits.
+pub const ASKS_BACKLOG: usize = 64;
+
+/// One change of one unit, as it is streamed.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Counts up from 1.
+    pub id: u64,
+    /// When, by the monotonic clock.
+    pub at: Time,
+    /// What the unit was before.
+    pub was: Label,
+    /// What its health was before.
+    pub health_was: Health,
+    /// The unit after it.
+    pub view: Arc<UnitView>,
+}
+
+/// What does not change while svinit lives.
+#[derive(Clone, Debug)]
+pub struct Info {
+    /// When it was started.
+    pub started: Time,
+    /// Its own PID.
+    pub pid: i32,
+    /// Where the units came from.
+    pub unit_paths: Vec<std::path::PathBuf>,
+    /// Where `/health` is served.
+    pub http: Option<std::net::SocketAddr>,
+    /// `cgroup` or `tag`.
+    pub tracking: &'static str,
+    /// What the wall clock showed at `started`: microseconds since 1970, UTC. Shown times count from here, so that two
+    /// moments never change their order, whatever is done to the wall clock.
+    pub wall_us_at_start: i64,
+    /// Tells the time. Servers read no clock themselves.
+    pub clock: fn() -> Time,
+    /// Every key of a unit with its effective value, as TOML.
+    pub effective: fn(&UnitSpec) -> String,
+}
+
+impl Info {
+    /// The moment `at` on the wall: microseconds since 1970, UTC.
+    #[must_use]
+    pub fn wall_us(&self, at: Time) -> i64 {
+        let later = i64::try_from(at.0.saturating_sub(self.started.0)).unwrap_or(i64::MAX);
+        let earlier = i64::try_from(self.started.0.saturating_sub(at.0)).unwrap_or(i64::MAX);
+        self.wall_us_at_start.saturating_add(later).saturating_sub(earlier)
+    }
+}
+
+/// One file that made a unit what it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceText {
+    /// Where it was read from.
+    pub path: PathBuf,
+    /// What it holds.
+    pub text: String,
+}
+
+/// The files of each unit, in the order in which they were laid over each other.
+pub type Sources = BTreeMap<UnitName, Vec<SourceText>>;
+
+/// The state after the last step, unit by unit.
+pub struct Board {
+    state: Mutex<BoardState>,
+    info: Info,
+}
+
+struct BoardState {
+    units: BTreeMap<UnitName, Arc<UnitView>>,
+    set: Arc<UnitSet>,
+    sources: Arc<Sources>,
+    phase: Phase,
+    change_id: u64,
+    /// Dropped at the end, by which whoever listens knows that nothing more will come.
+    changes: Option<broadcast::Sender<Arc<Change>>>,
+    counters: Counters,
+}
+
+/// Totals for `/metrics`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Processes that were not of any unit's own making and were reaped.
+    pub orphans_reaped: u64,
+    /// Processes that were started.
+    pub spawned: u64,
+    /// Log lines and bytes of all units.
+    pub log_lines: u64,
+    /// Bytes of those.
+    pub log_bytes: u64,
+    /// Lines dropped by `drop-oldest` or `rate`.
+    pub log_dropped: u64,
+}
+
+impl Board {
+    /// A board that shows `views`.
+    #[must_use]
+    pub fn new(set: Arc<UnitSet>, views: Vec<UnitView>, info: Info) -> Arc<Self> {
+        let units = views.into_iter().map(|view| (view.name.clone(), Arc::new(view))).collect();
+        let state = BoardState {
+            units,
+            set,
+            sources: Arc::default(),
+            phase: Phase::Booting,
+            change_id: 0,
+            counters: Counters::default(),
+            changes: Some(broadcast::channel(CHANGES_BACKLOG).0),
+        };
+        Arc::new(Self { state: Mutex::new(state), info })
+    }
+
+    /// Shows `view` from here on and tells who listens. Called by the driver only.
+    pub fn change(&self, at: Time, was: Label, health_was: Health, view: UnitView) -> Arc<Change> {
+        let view = Arc::new(view);
+        let mut state = self.lock();
+        state.units.insert(view.name.clone(), Arc::clone(&view));
+        state.change_id += 1;
+        let change = Arc::new(Change { id: state.change_id, at, was, health_was, view });
+        if let Some(changes) = &state.changes {
+            // No listener is no error.
+            let _ = changes.send(Arc::clone(&change));
+        }
+        change
+    }
+
+    /// Nothing will change any more. Called by the driver only.
+    pub fn close(&self) {
+        self.lock().changes = None;
+    }
+
+    /// Called by the driver only.
+    pub fn set_phase(&self, phase: Phase) {
+        self.lock().phase = phase;
+    }
+
+    /// Shows `sources` as what the units were read from. Called by the driver only.
+    pub fn set_sources(&self, sources: Sources) {
+        self.lock().sources = Arc::new(sources);
+    }
+
+    /// Called by the driver only.
+    pub fn set_counters(&self, counters: Counters) {
+        self.lock().counters = counters;
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BoardState> {
+        // Nobody panics while holding it; if that were wrong, what it shows is still whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// May look.
+#[derive(Clone)]
+pub struct Reader {
+    board: Arc<Board>,
+    usage: Option<UsageSource>,
+}
+
+/// May ask the driver what units use, and nothing else: the sender inside can be reached by no other way.
+#[derive(Clone)]
+struct UsageSource(mpsc::Sender<Ask>);
+
+impl Reader {
+    /// Looks at `board`.
+    #[must_use]
+    pub fn new(board: Arc<Board>) -> Self {
+        Self { board, usage: None }
+    }
+
+    /// The same, and may ask the driver what units use.
+    #[must_use]
+    pub fn with_usage(self, asks: mpsc::Sender<Ask>) -> Self {
+        Self { usage: Some(UsageSource(asks)), ..self }
+    }
+
+    /// What all units that run use; `None` when nobody measures, or the driver has more to do than to measure: a look
+    /// never waits for room in the driver's queue.
+    pub async fn usage(&self) -> Option<BTreeMap<UnitName, Usage>> {
+        let (reply, answer) = oneshot::channel();
+        self.usage.as_ref()?.0.try_send(Ask::Usage { units: Vec::new(), reply }).ok()?;
+        answer.await.ok()
+    }
+
+    /// All units, by name.
+    #[must_use]
+    pub fn units(&self) -> Vec<Arc<UnitView>> {
+        self.board.lock().units.values().cloned().collect()
+    }
+
+    /// One unit, by its name or an alias.
+    #[must_use]
+    pub fn unit(&self, name: &str) -> Option<Arc<UnitView>> {
+        let state = self.board.lock();
+        let own = state.set.find(name).map(|spec| spec.name.clone())?;
+        state.units.get(&own).cloned()
+    }
+
+    /// The definitions in force.
+    #[must_use]
+    pub fn set(&self) -> Arc<UnitSet> {
+        Arc::clone(&self.board.lock().set)
+    }
+
+    /// The files that made a unit, in the order in which they were laid over each other.
+    #[must_use]
+    pub fn sources(&self, unit: &UnitName) -> Vec<SourceText> {
+        let sources = Arc::clone(&self.board.lock().sources);
+        sources.get(unit).cloned().unwrap_or_default()
+    }
+
+    /// The number of the latest change; 0 before the first.
+    #[must_use]
+    pub fn change_id(&self) -> u64 {
+        self.board.lock().change_id
+    }
+
+    /// What svinit as a whole is doing.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.board.lock().phase
+    }
+
+    /// Totals.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.board.lock().counters
+    }
+
+    /// What does not change.
+    #[must_use]
+    pub fn info(&self) -> &Info {
+        &self.board.info
+    }
+
+    /// Every change from here on.
+    #[must_use]
+    pub fn changes(&self) -> broadcast::Receiver<Arc<Change>> {
+        let state = self.board.lock();
+        // After the end: a channel that nobody sends to, which is what is true.
+        state.changes.as_ref().map_or_else(|| broadcast::channel(1).1, broadcast::Sender::subscribe)
+    }
+}
+
+/// May look and command.
+#[derive(Clone)]
+pub struct Handle {
+    reader: Reader,
+    asks: mpsc::Sender<Ask>,
+}
+
+/// One request to the driver.
+pub enum Ask {
+    /// Do this; answers go to `notes`.
+    Job {
+        /// What.
+        command: Command,
+        /// Where the answers go. Unbounded in type, bounded by the number of units.
+        notes: mpsc::UnboundedSender<JobNote>,
+    },
+    /// Stop everything and leave.
+    Shutdown {
+        /// Who asked.
+        why: String,
+    },
+    /// The lines of some units.
+    Logs {
+        /// Which; none is all of them and svinit's own.
+        units: Vec<UnitName>,
+        /// At most so many of each that are kept.
+        lines: usize,
+        /// And those to come.
+        follow: bool,
+        /// The answer.
+        reply: oneshot::Sender<Logs>,
+    },
+    /// Memory, CPU and tasks of the trees of these units.
+    Usage {
+        /// Which; none is all of them.
+        units: Vec<UnitName>,
+        /// The answer; units that do not run are left out.
+        reply: oneshot::Sender<BTreeMap<UnitName, Usage>>,
+    },
+    /// The environment that the next process of a unit starts with.
+    Environment {
+        /// Which.
+        unit: UnitName,
+        /// The answer, by name, each secret as `***`; or why it cannot be told, in words.
+        reply: oneshot::Sender<Result<BTreeMap<String, String>, String>>,
+    },
+    /// Open log files again (`logrotate` moved them).
+    ReopenLogs,
+}
+
+/// What a job is answered with.
+#[derive(Clone, Debug)]
+pub enum JobNote {
+    /// One unit of it is decided.
+    Answer {
+        /// What came of it.
+        outcome: Outcome,
+        /// The unit at that moment.
+        view: Option<Arc<UnitView>>,
+    },
+    /// All of them are.
+    Done,
+}
+
+/// Lines that were asked for.
+pub struct Logs {
+    /// Those that are kept, oldest first.
+    pub kept: Vec<Arc<Line>>,
+    /// Those to come, when they were asked for.
+    pub coming: Option<broadcast::Receiver<Arc<Line>>>,
+}
+
+/// The driver is gone: svinit is leaving.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gone;
+
+impl Handle {
+    /// Commands by `asks`, looks by `reader`.
+    #[must_use]
+    pub fn new(reader: Reader, asks: mpsc::Sender<Ask>) -> Self {
+        Self { reader, asks }
+    }
+
+    /// The looking half.
+    #[must_use]
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// Starts a job.
+    ///
+    /// # Errors
+    /// When svinit is leaving.
+    pub async fn job(&self, command: Command) -> Result<mpsc::UnboundedReceiver<JobNote>, Gone> {
+        let (notes, answers) = mpsc::unbounded_channel();
+        self.ask(Ask::Job { command, notes }).await?;
+        Ok(answers)
+    }
+
+    /// Asks for the end of everything.
+    ///
+    /// # Errors
+    /// When svinit is leaving already.
+    pub async fn shutdown(&self, why: String) -> Result<(), Gone> {
+        self.ask(Ask::Shutdown { why }).await
+    }
+
+    /// Asks for lines.
+    ///
+    /// # Errors
+    /// When svinit is leaving.
+    pub async fn logs(&self, units: Vec<UnitName>, lines: usize, follow: bool) -> Result<Logs, Gone> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Ask::Logs { units, lines, follow, reply }).await?;
+        answer.await.map_err(|_| Gone)
+    }
+
+    /// Asks what units use.
+    ///
+    /// # Errors
+    /// When svinit is leaving.
+    pub async fn usage(&self, units: Vec<UnitName>) -> Result<BTreeMap<UnitName, Usage>, Gone> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Ask::Usage { units, reply }).await?;
+        answer.await.map_err(|_| Gone)
+    }
+
+    /// Asks what the next process of `unit` starts with; secrets are `***`.
+    ///
+    /// # Errors
+    /// When svinit is leaving.
+    pub async fn environment(
+        &self,
+        unit: UnitName,
+    ) -> Result<Result<BTreeMap<String, String>, String>, Gone> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Ask::Environment { unit, reply }).await?;
+        answer.await.map_err(|_| Gone)
+    }
+
+    /// Has log files opened again.
+    ///
+    /// # Errors
+    /// When svinit is leaving.
+    pub async fn reopen_logs(&self) -> Result<(), Gone> {
+        self.ask(Ask::ReopenLogs).await
+    }
+
+    async fn ask(&self, ask: Ask) -> Result<(), Gone> {
+        self.asks.send(ask).await.map_err(|_| Gone)
+    }
+}

@@ -1,0 +1,356 @@
+//! What the driver moves things with: processes, trees, pipes, probes. Each method is what one action or one kind of
+//! fact needs; the machine's reasons for it are not known here.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::lifecycle::action::Purpose;
+use crate::lifecycle::event::{Event, Pid, RunId, Sign};
+use crate::lifecycle::time::Time;
+use crate::logs::pump::{Fact, Pump};
+use crate::os::cgroup::{Cgroup, Cgroups};
+use crate::os::clock;
+use crate::os::credentials::Credentials;
+use crate::os::notify::Message;
+use crate::os::oom::OomWatch;
+use crate::os::own;
+use crate::os::pidfd::PidFd;
+use crate::os::poll::Poller;
+use crate::os::spawn::Spawners;
+use crate::os::terminal::Lent;
+use crate::os::tree::Trees;
+use crate::runtime::closing::{Closing, Wanted};
+use crate::runtime::environment::Inherited;
+use crate::runtime::handle::Counters;
+use crate::runtime::probe::Probes;
+use crate::runtime::runs::{Process, Run, Runs};
+use crate::runtime::signals::{Meaning, Role, meaning};
+use crate::runtime::signs::Signs;
+use crate::units::name::UnitName;
+use crate::units::signal;
+use crate::units::spec::{Argv, LogLevel, SignalName, UnitSet};
+
+/// A process that is to be made, as `Action::Spawn` says it.
+pub(super) struct Spawn {
+    pub(super) run: RunId,
+    pub(super) unit: UnitName,
+    pub(super) purpose: Purpose,
+    pub(super) argv: Argv,
+    pub(super) extra_env: Vec<(String, String)>,
+}
+
+/// What svinit found when it was started, and what stays.
+pub struct Setting {
+    /// The definitions.
+    pub set: Arc<UnitSet>,
+    /// What a signal means.
+    pub role: Role,
+    /// The unit that has the terminal and gets the signals that are for a foreground command.
+    pub foreground: Option<UnitName>,
+    /// The environment to pass on.
+    pub inherited: Inherited,
+    /// For notify sockets and credentials; removed at the end.
+    pub dir: PathBuf,
+    /// The soft limit on core files that svinit was given, before it gave up its own.
+    pub core_limit: Option<u64>,
+    /// Our own user: processes have it when they do not change.
+    pub uid: u32,
+}
+
+/// What the hands work with.
+pub struct Tools {
+    /// Which process belongs to which run.
+    pub trees: Trees,
+    /// Control groups, where they can be made.
+    pub cgroups: Option<Cgroups>,
+    /// The log.
+    pub pump: Pump,
+    /// Watches the pipes and sockets of units.
+    pub poller: Arc<Poller>,
+    /// Network checks.
+    pub probes: Probes,
+    /// Makes processes.
+    pub spawners: Spawners,
+}
+
+/// What moves things.
+pub struct Hands {
+    pub(super) setting: Setting,
+    pub(super) facts: VecDeque<Event>,
+    pub(super) spawns: Vec<Spawn>,
+    pub(super) runs: Runs,
+    pub(super) trees: Trees,
+    pub(super) closing: Closing,
+    /// The trees are to be looked at before the next wait.
+    pub(super) look: bool,
+    /// Runs of hooks and the like whose process has ended while their pipes are still held by what they left behind.
+    pub(super) lingering: BTreeSet<RunId>,
+    /// Those whose process lives while nobody holds their pipes.
+    pub(super) pipes_closed: BTreeSet<RunId>,
+    pub(super) pump: Pump,
+    pub(super) poller: Arc<Poller>,
+    pub(super) signs: Signs,
+    pub(super) probes: Probes,
+    pub(super) spawners: Spawners,
+    /// Who had the terminal, while the foreground unit has it.
+    pub(super) terminal: Option<Lent>,
+    /// Groups of units, where they can be made, and those in use.
+    pub(super) cgroups: Option<Cgroups>,
+    pub(super) groups: BTreeMap<UnitName, Group>,
+    /// The container's own counter of kills for want of memory.
+    pub(super) oom: OomWatch,
+    /// Of units that have a process.
+    pub(super) credentials: BTreeMap<UnitName, Credentials>,
+    /// What was said about a unit's limits, so that it is said once.
+    pub(super) warned: BTreeSet<(UnitName, String)>,
+    /// There may be more children to reap than one turn takes.
+    pub(super) unreaped: bool,
+    pub(super) tally: Tally,
+}
+
+/// The control group of a unit.
+pub(super) struct Group {
+    pub(super) cgroup: Arc<Cgroup>,
+    pub(super) oom: OomWatch,
+}
+
+/// Counted here because nobody else sees it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub(super) orphans: u64,
+    pub(super) spawned: u64,
+    pub(super) signals_ignored: u64,
+}
+
+impl Hands {
+    /// Hands that have touched nothing.
+    #[must_use]
+    pub fn new(setting: Setting, tools: Tools) -> Self {
+        let Tools { trees, cgroups, pump, poller, probes, spawners } = tools;
+        Self {
+            signs: Signs::new(setting.dir.clone(), Arc::clone(&poller)),
+            setting,
+            facts: VecDeque::new(),
+            spawns: Vec::new(),
+            runs: Runs::default(),
+            trees,
+            closing: Closing::default(),
+            look: false,
+            lingering: BTreeSet::new(),
+            pipes_closed: BTreeSet::new(),
+            pump,
+            poller,
+            probes,
+            spawners,
+            terminal: None,
+            cgroups,
+            groups: BTreeMap::new(),
+            oom: OomWatch::container(),
+            credentials: BTreeMap::new(),
+            warned: BTreeSet::new(),
+            unreaped: false,
+            tally: Tally::default(),
+        }
+    }
+
+    /// The log, for last words.
+    pub fn pump(&mut self) -> &mut Pump {
+        &mut self.pump
+    }
+
+    pub(super) fn counters(&self) -> Counters {
+        let logs = self.pump.counts();
+        Counters {
+            orphans_reaped: self.tally.orphans,
+            spawned: self.tally.spawned,
+            log_lines: logs.lines,
+            log_bytes: logs.bytes,
+            log_dropped: logs.dropped,
+        }
+    }
+
+    /// A signal has come to svinit.
+    pub(super) fn on_signal(&mut self, name: &str, number: i32) {
+        match meaning(name, self.setting.role) {
+            // Children are looked at after every wake-up.
+            Meaning::Reap => {}
+            Meaning::Shutdown => self.facts.push_back(Event::ShutdownAsked { why: format!("SIG{name}") }),
+            Meaning::Forward => self.forward(name, number),
+            Meaning::ReopenLogs => self.reopen_logs("SIGUSR1"),
+            Meaning::HangUp => {
+                let text = "SIGHUP ignored: units are read when svinit starts";
+                self.pump.say(None, LogLevel::Info, text);
+            }
+            Meaning::Unknown => {
+                self.tally.signals_ignored += 1;
+                self.pump.say(None, LogLevel::Debug, &format!("SIG{name} ignored"));
+            }
+        }
+    }
+
+    fn forward(&mut self, name: &str, number: i32) {
+        let run = self.setting.foreground.as_ref().and_then(|unit| self.runs.main_of(unit));
+        let main = run.and_then(|run| self.runs.get(run)).and_then(|run| run.main.as_ref());
+        match main {
+            Some(main) => send(main, number),
+            // A lone command that is not there any more, or not yet: an order to stop is for svinit then.
+            None if self.setting.role == Role::Command && meaning(name, Role::Units) == Meaning::Shutdown => {
+                self.facts.push_back(Event::ShutdownAsked { why: format!("SIG{name}") });
+            }
+            None => self.tally.signals_ignored += 1,
+        }
+    }
+
+    pub(super) fn reopen_logs(&mut self, who: &str) {
+        self.pump.reopen();
+        self.pump.say(None, LogLevel::Info, &format!("log files opened again ({who})"));
+    }
+
+    pub(super) fn signal_main(&mut self, run: RunId, signal: &SignalName) {
+        let Some(number) = signal::number(&signal.0) else { return };
+        let Some(main) = self.runs.get(run).and_then(|run| run.main.as_ref()) else { return };
+        send(main, number);
+        if needs_cont(number) {
+            send(main, libc::SIGCONT);
+        }
+    }
+
+    pub(super) fn signal_tree(&mut self, run: RunId, signal: &SignalName) {
+        let Some(number) = signal::number(&signal.0) else { return };
+        self.trees.signal(run, number);
+        if needs_cont(number) {
+            self.trees.signal(run, libc::SIGCONT);
+        }
+    }
+
+    pub(super) fn kill_main(&mut self, run: RunId) {
+        if let Some(main) = self.runs.get(run).and_then(|run| run.main.as_ref()) {
+            send(main, libc::SIGKILL);
+        }
+    }
+
+    pub(super) fn close_tree(&mut self, run: RunId, wanted: Wanted) {
+        self.closing.add(run, wanted);
+        self.look = true;
+    }
+
+    /// Looks at the trees that somebody waits for, if there was a reason to; kills where that is wanted.
+    pub(super) fn look_at_trees(&mut self) {
+        let now = clock::now();
+        if !self.look && self.closing.again_at().is_none_or(|at| at > now) {
+            return;
+        }
+        self.look = false;
+        let (trees, runs) = (&mut self.trees, &self.runs);
+        let gone = self.closing.look(now, |run, wanted| {
+            let is_alive = runs.get(run).is_some_and(Run::is_alive);
+            match wanted {
+                Wanted::Killed => (trees.kill(run) > 0) | is_alive,
+                Wanted::Gone => is_alive || !trees.is_empty(run),
+            }
+        });
+        for run in gone {
+            self.forget(run);
+            self.facts.push_back(Event::TreeGone { run });
+        }
+    }
+
+    /// When the trees must be looked at without a cause.
+    pub(super) fn again_at(&self) -> Option<Time> {
+        self.closing.again_at()
+    }
+
+    /// Nothing of the run is left, or nobody cares.
+    pub(super) fn forget(&mut self, run: RunId) {
+        let unit = self.runs.get(run).map(|run| run.unit.clone());
+        self.pump.close(run);
+        self.signs.end(run);
+        self.trees.forget(run);
+        self.runs.forget(run);
+        self.lingering.remove(&run);
+        self.pipes_closed.remove(&run);
+        if let Some(unit) = unit {
+            self.withdraw_credentials(&unit);
+        }
+    }
+
+    /// Credentials are there as long as somebody may read them.
+    pub(super) fn withdraw_credentials(&mut self, unit: &UnitName) {
+        if !self.runs.is_alive(unit) {
+            self.credentials.remove(unit);
+        }
+    }
+
+    /// Descriptors have something to read.
+    pub(super) fn on_ready(&mut self, tokens: &[u64]) {
+        for &token in tokens {
+            if Pump::owns(token) {
+                let facts = self.pump.on_ready(token);
+                self.on_log_facts(&facts);
+            } else {
+                let (runs, trees) = (&self.runs, &self.trees);
+                let said = self.signs.on_ready(token, |unit, message| speaks_for(runs, trees, unit, message));
+                for fact in said {
+                    self.on_sign(fact);
+                }
+            }
+        }
+    }
+
+    pub(super) fn on_log_facts(&mut self, facts: &[Fact]) {
+        for fact in facts {
+            match *fact {
+                Fact::Matched(run) => self.facts.push_back(Event::Signed { run, sign: Sign::Ready }),
+                Fact::Ended(run) if self.lingering.contains(&run) => self.forget(run),
+                Fact::Ended(run) => {
+                    // Of a hook that still runs; others are closed with their tree.
+                    if self.runs.get(run).is_some_and(|run| run.purpose != Purpose::Main) {
+                        self.pipes_closed.insert(run);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A process that names another as the main one is believed if that is of the same run.
+    fn on_sign(&mut self, fact: Event) {
+        if let Event::Signed { run, sign: Sign::MainPid(pid) } = fact {
+            if self.trees.run_of(pid) != Some(run) {
+                return;
+            }
+            self.take_over(run, pid);
+        }
+        self.facts.push_back(fact);
+    }
+
+    /// From here on `pid`, a process of `run`, is its main process.
+    pub(super) fn take_over(&mut self, run: RunId, pid: Pid) {
+        self.runs.take_over(run, Process { pid, pidfd: PidFd::open(pid).ok() });
+        self.pump.set_pid(run, pid);
+    }
+}
+
+/// The main run of `unit` that the sender of `message` belongs to.
+fn speaks_for(runs: &Runs, trees: &Trees, unit: &UnitName, message: &Message) -> Option<RunId> {
+    let run = runs.main_of(unit)?;
+    match runs.of_pid(message.pid).or_else(|| trees.run_of(message.pid)) {
+        Some(sender) => (sender == run).then_some(run),
+        // Gone already, or its tag cannot be read: its user is all that is known of it.
+        None => (message.uid == runs.get(run)?.uid).then_some(run),
+    }
+}
+
+/// A process that has ended meanwhile is no error: its end is on its way to us.
+fn send(to: &Process, number: i32) {
+    let _ = match &to.pidfd {
+        Some(pidfd) => pidfd.signal(number),
+        // Not reaped yet, or it would not be in the table: the number is still its own.
+        None => own::signal_child(to.pid, number),
+    };
+}
+
+/// A stopped process acts on no signal but KILL until it is told to go on.
+fn needs_cont(number: i32) -> bool {
+    ![libc::SIGKILL, libc::SIGSTOP, libc::SIGTSTP, libc::SIGCONT].contains(&number)
+}

@@ -1,0 +1,26 @@
+//! The one loop: facts in, wishes out, and what carries them out. No policy.
+//!
+//! Start with [`driver`] (the loop), then `perform` (what becomes of each wish) and [`hands`] (with what).
+
+pub mod boot;
+mod closing;
+pub mod command;
+pub mod driver;
+pub mod environment;
+pub mod handle;
+pub mod hands;
+mod jobs;
+pub mod load;
+mod perform;
+mod pid_file;
+pub mod prepare;
+pub mod probe;
+mod reaping;
+mod runs;
+pub mod signals;
+mod signs;
+mod spawning;
+mod usage;
+pub mod words;
+#[cfg(test)]
+pub(crate) mod world;

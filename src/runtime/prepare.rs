@@ -1,0 +1,181 @@
+//! From a unit, a purpose and a run to what `os::spawn` needs. Everything that can go wrong before there is a process
+//! goes wrong here, as a failure of the context in words. No message holds a secret: none is ever given one.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use crate::lifecycle::action::Purpose;
+use crate::lifecycle::event::{SpawnCause, SpawnFailure};
+use crate::logs::pump::Keep;
+use crate::os::credentials::{self, Credentials};
+use crate::os::error::Error;
+use crate::os::spawn::{Input, Launch, Output};
+use crate::os::user::{self, Ids};
+use crate::runtime::environment::{self, Read};
+use crate::runtime::hands::{Hands, Spawn};
+use crate::units::name::UnitName;
+use crate::units::spec::{Context, Forward, Kind, ReadySign, Rlimits, Stdin, UnitSpec};
+
+impl Hands {
+    /// Everything that the process of `spawn` starts with. When this fails, the caller
+    /// forgets the run, and with it what was opened for it.
+    pub(super) fn prepare(&mut self, spawn: &Spawn) -> Result<Launch, SpawnFailure> {
+        let spec = self.setting.set.units.get(&spawn.unit).cloned();
+        let spec = spec.ok_or_else(|| failure(&format!("there is no unit {} any more", spawn.unit)))?;
+        self.context(&spec, spawn).map_err(|error| failure(&error))
+    }
+
+    fn context(&mut self, spec: &Arc<UnitSpec>, spawn: &Spawn) -> Result<Launch, Error> {
+        let ids = user::resolve(&spec.context)?;
+        let mut read = read(&spec.context)?;
+        read.promised = self.promises(spec, spawn, ids.as_ref())?;
+        let (stdout, stderr) = self.output(spec, spawn, ids.as_ref())?;
+        let fds = self.descriptors(spec, spawn)?;
+        let env = environment::compose(&self.setting.inherited, spec, ids.as_ref(), read);
+        let context = &spec.context;
+        Ok(Launch {
+            run: spawn.run,
+            argv: spawn.argv.0.clone(),
+            env: env.into_iter().collect(),
+            umask: context.umask.unwrap_or(0o022),
+            working_dir: context.working_dir.clone().unwrap_or_else(|| "/".into()),
+            rlimits: self.rlimits(&context.rlimits),
+            no_new_privileges: context.sandbox.no_new_privileges.unwrap_or(ids.is_some()),
+            capabilities: context.sandbox.capabilities.clone(),
+            stdin: stdin(spec, spawn.purpose),
+            stdout,
+            stderr,
+            fds,
+            cgroup: self.cgroup(spec),
+            foreground: self.is_foreground(spawn),
+            ids,
+        })
+    }
+
+    /// What the next main process of `unit` starts with, each secret hidden; or why it cannot be told.
+    pub(super) fn shown_environment(&self, unit: &UnitName) -> Result<BTreeMap<String, String>, String> {
+        let spec =
+            self.setting.set.units.get(unit).ok_or_else(|| format!("there is no unit {unit} any more"))?;
+        let ids = user::resolve(&spec.context).map_err(|error| error.to_string())?;
+        let files = environment::read_files(&spec.context).map_err(|error| error.to_string())?;
+        let hidden = |name: &String| (name.clone(), environment::HIDDEN.to_owned());
+        let secrets = spec.context.secrets.keys().map(hidden).collect();
+        let read = Read { files, secrets, promised: Vec::new() };
+        Ok(environment::compose(&self.setting.inherited, spec, ids.as_ref(), read))
+    }
+
+    /// Environment that stands for something svinit has made for this process.
+    fn promises(
+        &mut self,
+        spec: &UnitSpec,
+        spawn: &Spawn,
+        ids: Option<&Ids>,
+    ) -> Result<Vec<(String, String)>, Error> {
+        let mut promised = spawn.extra_env.clone();
+        if spawn.purpose == Purpose::Main && is_notifying(spec) {
+            let path = self.signs.socket(&spec.name, ids)?;
+            promised.push(("NOTIFY_SOCKET".to_owned(), path.display().to_string()));
+        }
+        if !spec.context.credentials.is_empty() {
+            let dir = self.credentials(spec, spawn.purpose, ids)?;
+            promised.push(("CREDENTIALS_DIRECTORY".to_owned(), dir));
+        }
+        Ok(promised)
+    }
+
+    /// The directory with the unit's credentials: copied anew for each main process, shared by its hooks.
+    fn credentials(&mut self, spec: &UnitSpec, purpose: Purpose, ids: Option<&Ids>) -> Result<String, Error> {
+        if purpose == Purpose::Main || !self.credentials.contains_key(&spec.name) {
+            drop(self.credentials.remove(&spec.name));
+            let placed =
+                Credentials::place(&self.setting.dir, spec.name.as_str(), &spec.context.credentials, ids)?;
+            self.credentials.insert(spec.name.clone(), placed);
+        }
+        let dir = self.credentials.get(&spec.name).map(|placed| placed.dir().display().to_string());
+        Ok(dir.unwrap_or_default())
+    }
+
+    fn output(
+        &mut self,
+        spec: &Arc<UnitSpec>,
+        spawn: &Spawn,
+        ids: Option<&Ids>,
+    ) -> Result<(Output, Output), Error> {
+        if spawn.purpose == Purpose::Main && spec.log.forward == Forward::Inherit {
+            return Ok((Output::Inherit, Output::Inherit));
+        }
+        let pipes = self.pump.open(spec, spawn.run, keep(spawn.purpose), ids.map(|ids| ids.uid))?;
+        if spawn.purpose == Purpose::Main
+            && let Some(ReadySign::Log(pattern)) = sign(spec)
+        {
+            self.pump.watch(spawn.run, pattern)?;
+        }
+        Ok((Output::Fd(pipes.stdout), Output::Fd(pipes.stderr)))
+    }
+
+    fn descriptors(&mut self, spec: &UnitSpec, spawn: &Spawn) -> Result<Vec<(OwnedFd, i32)>, Error> {
+        match sign(spec) {
+            Some(ReadySign::Fd(number)) if spawn.purpose == Purpose::Main => {
+                Ok(vec![(self.signs.descriptor(spawn.run)?, *number)])
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// svinit has given up its own core files; its children get the limit that it was given.
+    fn rlimits(&self, asked: &Rlimits) -> Rlimits {
+        Rlimits { core: asked.core.or(self.setting.core_limit), ..asked.clone() }
+    }
+
+    fn is_foreground(&self, spawn: &Spawn) -> bool {
+        spawn.purpose == Purpose::Main
+            && self.terminal.is_some()
+            && self.setting.foreground.as_ref() == Some(&spawn.unit)
+    }
+}
+
+/// What is read anew for each process.
+fn read(context: &Context) -> Result<Read, Error> {
+    let secret = |(name, path): (&String, &std::path::PathBuf)| {
+        credentials::read_secret(path).map(|value| (name.clone(), value))
+    };
+    let secrets = context.secrets.iter().map(secret).collect::<Result<_, _>>()?;
+    Ok(Read { files: environment::read_files(context)?, secrets, promised: Vec::new() })
+}
+
+/// Whether the unit's main process is to say by itself what it does.
+fn is_notifying(spec: &UnitSpec) -> bool {
+    spec.kind == Kind::Notify || matches!(sign(spec), Some(ReadySign::Notify))
+}
+
+fn sign(spec: &UnitSpec) -> Option<&ReadySign> {
+    spec.ready.as_ref().map(|ready| &ready.sign)
+}
+
+fn stdin(spec: &UnitSpec, purpose: Purpose) -> Input {
+    match spec.context.stdin {
+        Stdin::Tty if purpose == Purpose::Main => Input::Terminal,
+        Stdin::Tty | Stdin::Null => Input::Null,
+    }
+}
+
+/// What becomes of the output of a process. A probe asks every few seconds and would fill the log.
+fn keep(purpose: Purpose) -> Keep {
+    match purpose {
+        Purpose::Main => Keep::Unit,
+        Purpose::Probe => Keep::Quiet,
+        Purpose::PreStart
+        | Purpose::PostStart
+        | Purpose::PreStop
+        | Purpose::PostStop
+        | Purpose::StopCommand
+        | Purpose::ReloadCommand
+        | Purpose::Test
+        | Purpose::Remedy => Keep::Said,
+    }
+}
+
+fn failure(why: &dyn ToString) -> SpawnFailure {
+    SpawnFailure { cause: SpawnCause::Context, why: why.to_string() }
+}

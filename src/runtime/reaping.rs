@@ -1,0 +1,88 @@
+//! Takes note of every child that has ended, ours or orphaned, and lets it go.
+//!
+//! The order is peek, record, reap: until the reap the number cannot be given to another process, so nothing that is
+//! done in between can hit the wrong one. SIGCHLD merges; the list is read to its end, in bounded parts.
+
+use crate::lifecycle::action::Purpose;
+use crate::lifecycle::event::{Event, ExitStatus, RunId};
+use crate::os::reap;
+use crate::runtime::hands::Hands;
+use crate::runtime::runs::Ended;
+use crate::units::name::UnitName;
+
+/// Children that are taken note of in one go; then signals and servers have their turn.
+const REAPS_A_TURN: usize = 1024;
+
+impl Hands {
+    /// Reaps what has ended. Comes back early after [`REAPS_A_TURN`]; the driver asks again at its next turn.
+    pub(super) fn reap(&mut self) {
+        for _ in 0..REAPS_A_TURN {
+            let Some(zombie) = reap::peek() else {
+                self.unreaped = false;
+                return;
+            };
+            self.trees.ended(zombie.pid);
+            match self.runs.end(zombie.pid) {
+                Some(Ended::Main(run)) => self.tell_end(run, zombie.status),
+                Some(Ended::First(run)) => self.on_first_ended(run, zombie.status),
+                None => self.tally.orphans += 1,
+            }
+            reap::reap(zombie.pid);
+            self.look |= !self.closing.is_empty();
+        }
+        self.unreaped = true;
+    }
+
+    /// The process that svinit has made has ended after naming another. If that one was not handed to us by this end,
+    /// its own parent has reaped it before, and this is the end of the run.
+    fn on_first_ended(&mut self, run: RunId, status: ExitStatus) {
+        let main = self.runs.get(run).and_then(|run| run.main.as_ref()).map(|main| main.pid);
+        if main.is_some_and(|pid| self.trees.run_of(pid) != Some(run)) {
+            self.runs.lose_main(run);
+            self.tell_end(run, status);
+        }
+    }
+
+    fn tell_end(&mut self, run: RunId, status: ExitStatus) {
+        let Some((unit, purpose)) = self.runs.get(run).map(|run| (run.unit.clone(), run.purpose)) else {
+            return;
+        };
+        // Last words first: whoever reads the log finds them before the reason of the end.
+        let facts = self.pump.finish(run);
+        let said = if purpose == Purpose::Main { String::new() } else { self.pump.said(run) };
+        let oom = self.was_out_of_memory(&unit, status);
+        self.facts.push_back(Event::Exited { run, status, oom, said });
+        if purpose == Purpose::Main {
+            self.take_terminal_back(&unit);
+        } else {
+            self.linger(run);
+        }
+        self.on_log_facts(&facts);
+    }
+
+    /// What a hook has left behind may still write; its pipes are closed when it does not hold them any more.
+    fn linger(&mut self, run: RunId) {
+        if self.pipes_closed.remove(&run) {
+            self.forget(run);
+        } else {
+            self.lingering.insert(run);
+        }
+    }
+
+    fn take_terminal_back(&mut self, unit: &UnitName) {
+        if self.setting.foreground.as_ref() == Some(unit)
+            && let Some(lent) = self.terminal.take()
+        {
+            lent.take_back();
+        }
+    }
+
+    /// Only the kernel says KILL for want of memory, and only a counter that has risen says that it was this.
+    fn was_out_of_memory(&mut self, unit: &UnitName, status: ExitStatus) -> bool {
+        if !matches!(status, ExitStatus::Signal { number: libc::SIGKILL, .. }) {
+            return false;
+        }
+        let in_group = self.groups.get_mut(unit).is_some_and(|group| group.oom.has_risen());
+        in_group || self.oom.has_risen()
+    }
+}

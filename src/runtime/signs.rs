@@ -1,0 +1,153 @@
+//! What units' processes say about themselves: datagrams of `sd_notify` and a newline on a readiness descriptor.
+//!
+//! Every unit has a socket of its own, made before its process, so a datagram says by the socket which unit it is about
+//! and the kernel says who sent it. A sender that has already gone cannot be looked up; it is believed when it had the
+//! unit's user, since `systemd-notify` in a shell script has often ended before its word is read.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::lifecycle::event::{Event, RunId, Sign};
+use crate::os::error::{Doing, Error};
+use crate::os::notify::{self, Message, NotifySocket};
+use crate::os::poll::Poller;
+use crate::os::user::Ids;
+use crate::units::name::UnitName;
+
+/// Datagrams that are read of one socket before others have their turn.
+const DATAGRAMS_A_TURN: usize = 64;
+
+/// The sockets and descriptors.
+pub(super) struct Signs {
+    dir: PathBuf,
+    poller: Arc<Poller>,
+    sockets: BTreeMap<UnitName, NotifySocket>,
+    sources: BTreeMap<u64, Source>,
+    last: u64,
+}
+
+enum Source {
+    /// The socket of this unit.
+    Socket(UnitName),
+    /// The read end of the descriptor that was promised to this run.
+    Descriptor(RunId, io::PipeReader),
+}
+
+impl Signs {
+    /// Sockets will be made in `dir` and watched by `poller`.
+    #[must_use]
+    pub(super) fn new(dir: PathBuf, poller: Arc<Poller>) -> Self {
+        Self { dir, poller, sockets: BTreeMap::new(), sources: BTreeMap::new(), last: 0 }
+    }
+
+    /// The `NOTIFY_SOCKET` of `unit`, for processes of `owner`; made when it is first needed.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub(super) fn socket(&mut self, unit: &UnitName, owner: Option<&Ids>) -> Result<&Path, Error> {
+        if !self.sockets.contains_key(unit) {
+            let socket = NotifySocket::new(&self.dir, unit, owner)?;
+            let token = self.next_token();
+            self.poller.add(&socket, token).doing(|| format!("watch the notify socket of {unit}"))?;
+            self.sources.insert(token, Source::Socket(unit.clone()));
+            self.sockets.insert(unit.clone(), socket);
+        }
+        match self.sockets.get(unit) {
+            Some(socket) => Ok(socket.path()),
+            None => Err(Error::new(format!("make a notify socket for {unit}"), "it was lost")),
+        }
+    }
+
+    /// The write end of a readiness descriptor for `run`.
+    ///
+    /// # Errors
+    /// When there is no descriptor left.
+    pub(super) fn descriptor(&mut self, run: RunId) -> Result<OwnedFd, Error> {
+        let (reader, writer) = io::pipe().doing(|| "make the readiness descriptor".to_owned())?;
+        let token = self.next_token();
+        self.poller.add(&reader, token).doing(|| "watch the readiness descriptor".to_owned())?;
+        self.sources.insert(token, Source::Descriptor(run, reader));
+        Ok(writer.into())
+    }
+
+    /// Something is to be read. `run_of` tells which main run of the unit a message may speak for, if any.
+    pub(super) fn on_ready(
+        &mut self,
+        token: u64,
+        run_of: impl Fn(&UnitName, &Message) -> Option<RunId>,
+    ) -> Vec<Event> {
+        match self.sources.get_mut(&token) {
+            Some(Source::Socket(unit)) => match self.sockets.get(unit) {
+                Some(socket) => datagrams(socket, unit, run_of),
+                None => Vec::new(),
+            },
+            Some(Source::Descriptor(run, reader)) => {
+                let (run, heard) = (*run, listen(reader));
+                if heard != Heard::Nothing {
+                    self.close(token);
+                }
+                let ready = (heard == Heard::Newline).then_some(Event::Signed { run, sign: Sign::Ready });
+                ready.into_iter().collect()
+            }
+            None => Vec::new(),
+        }
+    }
+
+    /// The run is over: its descriptor, if it still has one, says nothing any more.
+    pub(super) fn end(&mut self, run: RunId) {
+        let is_of_run = |source: &Source| matches!(source, Source::Descriptor(of, _) if *of == run);
+        let tokens: Vec<u64> =
+            self.sources.iter().filter(|(_, source)| is_of_run(source)).map(|(token, _)| *token).collect();
+        for token in tokens {
+            self.close(token);
+        }
+    }
+
+    fn close(&mut self, token: u64) {
+        if let Some(Source::Descriptor(_, reader)) = self.sources.remove(&token) {
+            // Closing it would do as well, were there not a copy in a child that is just being made.
+            let _ = self.poller.remove(&reader);
+        }
+    }
+
+    fn next_token(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+}
+
+fn datagrams(
+    socket: &NotifySocket,
+    unit: &UnitName,
+    run_of: impl Fn(&UnitName, &Message) -> Option<RunId>,
+) -> Vec<Event> {
+    let mut events = Vec::new();
+    for _ in 0..DATAGRAMS_A_TURN {
+        let Some(message) = socket.recv() else { break };
+        let Some(run) = run_of(unit, &message) else { continue };
+        events.extend(notify::parse(&message.text).into_iter().map(|sign| Event::Signed { run, sign }));
+    }
+    events
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    Nothing,
+    Newline,
+    Closed,
+}
+
+/// One read, which does not wait: the poller has said that there is something.
+fn listen(reader: &mut io::PipeReader) -> Heard {
+    let mut bytes = [0; 256];
+    match reader.read(&mut bytes) {
+        Ok(0) => Heard::Closed,
+        Ok(n) if bytes[..n].contains(&b'\n') => Heard::Newline,
+        Ok(_) => Heard::Nothing,
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Heard::Nothing,
+        Err(_) => Heard::Closed,
+    }
+}
