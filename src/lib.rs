@@ -12,12 +12,14 @@
 //! | [`logs`] | from a pipe to lines, memory, files and stdout | any unit's state |
 //! | [`runtime`] | the one loop: events in, actions out, probes, usage | policy |
 //! | [`client`] | HTTP over the control socket | a runtime: it blocks |
+//! | [`control`] | the control socket's server | |
 //! | [`http`] | the public listener: health and metrics | any way to send a command |
 //!
 //! A floor names only floors above it in this table; `tests/tidy.rs` holds them to it.
 
 pub mod api;
 pub mod client;
+pub mod control;
 pub mod http;
 pub mod lifecycle;
 pub mod logs;

@@ -1,0 +1,186 @@
+//! `POST /v1/jobs`: what a person wants done, and how it goes.
+//!
+//! The job belongs to the driver from the moment it is accepted: a client that goes away changes nothing about it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use hyper::StatusCode;
+use hyper::http::Response;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, mpsc};
+
+use crate::api::command::{JobLine, JobRequest, Outcome, Verb};
+use crate::control::names;
+use crate::control::refusal::Refused;
+use crate::control::routes::Shared;
+use crate::control::server::Visitor;
+use crate::control::stream::{self, Form, Left, Sink};
+use crate::lifecycle::action;
+use crate::lifecycle::event::{Command, Otherwise, Reach, Whom};
+use crate::lifecycle::state::UnitView;
+use crate::lifecycle::time::Time;
+use crate::runtime::handle::{Change, JobNote, Reader};
+use crate::units::name::UnitName;
+use crate::units::signal;
+use crate::units::spec::SignalName;
+
+pub(crate) async fn post(
+    State(shared): State<Shared>,
+    Extension(visitor): Extension<Visitor>,
+    body: Bytes,
+) -> Result<Response<Body>, Refused> {
+    let request: JobRequest = serde_json::from_slice(&body)
+        .map_err(|error| Refused::bad_request(format!("cannot read the body as a job: {error}")))?;
+    let reader = shared.handle.reader().clone();
+    let units = names::resolve(&reader.set(), request.units.iter().map(String::as_str))?;
+    let command = command(&request, units.clone())?;
+    tracing::info!("{} of {} was asked for by {}", word(request.verb), list(&units), visitor.peer.words());
+
+    // Before the command is sent, so that neither a change nor the PID before it is missed.
+    let changes = reader.changes();
+    let began = (reader.info().clock)();
+    let before = units.iter().filter_map(|name| Some((name.clone(), reader.unit(name.as_str())?))).collect();
+    let notes = shared.handle.job(command).await?;
+    let accepted =
+        JobLine::Accepted { job: shared.next_job(), units: units.iter().map(ToString::to_string).collect() };
+    if !request.wait {
+        return Ok(stream::answer(StatusCode::ACCEPTED, Form::Lines, async move |sink: Sink| {
+            sink.send(&accepted).await
+        }));
+    }
+    let job = Job { reader, began, before, units: units.into_iter().collect(), ok: true };
+    Ok(stream::answer(StatusCode::OK, Form::Lines, async move |sink: Sink| {
+        sink.send(&accepted).await?;
+        job.follow(&sink, notes, changes).await
+    }))
+}
+
+fn command(request: &JobRequest, units: Vec<UnitName>) -> Result<Command, Refused> {
+    let signal = match (&request.signal, request.verb) {
+        (Some(name), Verb::Signal) => {
+            let number = signal::number(name).ok_or_else(|| {
+                Refused::bad_request(format!("there is no signal {name:?}; try \"HUP\" or \"USR1\""))
+            })?;
+            Some(SignalName(signal::name(number)))
+        }
+        (None, Verb::Signal) => {
+            return Err(Refused::bad_request("say which signal, as in \"signal\": \"HUP\""));
+        }
+        (Some(_), _) => return Err(Refused::bad_request("\"signal\" goes with the verb \"signal\" only")),
+        (None, _) => None,
+    };
+    let whom = if request.tree { Whom::Tree } else { Whom::Main };
+    let reach = if request.with_dependants { Reach::WithDependants } else { Reach::Alone };
+    let otherwise = if request.or_restart { Otherwise::Restart } else { Otherwise::Refuse };
+    Ok(match (request.verb, signal) {
+        (Verb::Signal, Some(signal)) => Command::Signal { units, signal, whom },
+        (Verb::Start, _) => Command::Start(units),
+        (Verb::Stop, _) => Command::Stop(units),
+        (Verb::Restart, _) => Command::Restart { units, reach },
+        (Verb::Reload, _) => Command::Reload { units, otherwise },
+        (Verb::Reset, _) => Command::Reset(units),
+        (Verb::Pause, _) => Command::Pause(units),
+        (Verb::Resume, _) => Command::Resume(units),
+        (Verb::Signal, None) => return Err(Refused::bad_request("say which signal")),
+    })
+}
+
+/// As in the audit line.
+const fn word(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Start => "start",
+        Verb::Stop => "stop",
+        Verb::Restart => "restart",
+        Verb::Reload => "reload",
+        Verb::Signal => "signal",
+        Verb::Reset => "reset",
+        Verb::Pause => "pause",
+        Verb::Resume => "resume",
+    }
+}
+
+/// Names for the audit line, which must not grow with the number of units.
+fn list(units: &[UnitName]) -> String {
+    const SHOWN: usize = 8;
+    let mut words: Vec<String> = units.iter().take(SHOWN).map(ToString::to_string).collect();
+    if units.len() > SHOWN {
+        words.push(format!("{} more", units.len() - SHOWN));
+    }
+    words.join(", ")
+}
+
+struct Job {
+    reader: Reader,
+    began: Time,
+    before: BTreeMap<UnitName, Arc<UnitView>>,
+    units: BTreeSet<UnitName>,
+    ok: bool,
+}
+
+impl Job {
+    async fn follow(
+        mut self,
+        sink: &Sink,
+        mut notes: mpsc::UnboundedReceiver<JobNote>,
+        mut changes: broadcast::Receiver<Arc<Change>>,
+    ) -> Result<(), Left> {
+        loop {
+            tokio::select! {
+                // In this order: a change that led to an answer is told before it.
+                biased;
+                change = changes.recv() => self.on_change(sink, change).await?,
+                note = notes.recv() => match note {
+                    Some(JobNote::Answer { outcome, view }) => self.on_answer(sink, outcome, view).await?,
+                    Some(JobNote::Done) => return sink.send(&JobLine::Done { ok: self.ok }).await,
+                    // svinit is leaving. What it has not said it will not say.
+                    None => return sink.send(&JobLine::Done { ok: false }).await,
+                },
+                () = sink.left() => return Err(Left),
+            }
+        }
+    }
+
+    async fn on_change(&self, sink: &Sink, change: Result<Arc<Change>, RecvError>) -> Result<(), Left> {
+        match change {
+            Ok(change) if self.units.contains(&change.view.name) => {
+                sink.send(&JobLine::Progress {
+                    unit: change.view.name.to_string(),
+                    state: change.view.label.as_str().to_owned(),
+                    why: change.view.why.clone(),
+                })
+                .await
+            }
+            Ok(_) => Ok(()),
+            Err(RecvError::Lagged(missed)) => sink.send(&JobLine::Lagged { missed }).await,
+            // Never: the reader keeps the board, and the board the sending side.
+            Err(RecvError::Closed) => Err(Left),
+        }
+    }
+
+    async fn on_answer(
+        &mut self,
+        sink: &Sink,
+        outcome: action::Outcome,
+        view: Option<Arc<UnitView>>,
+    ) -> Result<(), Left> {
+        self.ok &= outcome.ok;
+        let view = view.or_else(|| self.reader.unit(outcome.unit.as_str()));
+        let pid = |view: &Arc<UnitView>| view.pid.map(|pid| pid.0);
+        let took = (self.reader.info().clock)().since(self.began);
+        sink.send(&JobLine::Outcome(Outcome {
+            unit: outcome.unit.to_string(),
+            ok: outcome.ok,
+            state: view.as_ref().map_or("inactive", |view| view.label.as_str()).to_owned(),
+            old_pid: self.before.get(&outcome.unit).and_then(pid),
+            new_pid: view.as_ref().and_then(pid),
+            took_ms: (took.as_secs_f64() * 1e6).round() / 1e3,
+            why: outcome.why,
+            said: outcome.said,
+        }))
+        .await
+    }
+}
