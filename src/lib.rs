@@ -14,10 +14,12 @@
 //! | [`client`] | HTTP over the control socket | a runtime: it blocks |
 //! | [`control`] | the control socket's server | |
 //! | [`http`] | the public listener: health and metrics | any way to send a command |
+//! | [`cli`] | what a person types and reads | |
 //!
 //! A floor names only floors above it in this table; `tests/tidy.rs` holds them to it.
 
 pub mod api;
+pub mod cli;
 pub mod client;
 pub mod control;
 pub mod http;

@@ -1,0 +1,6 @@
+//! What a person types and reads.
+
+pub mod exit;
+mod render;
+pub mod svctl;
+pub mod svinit;

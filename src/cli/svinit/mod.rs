@@ -1,0 +1,68 @@
+//! The supervisor as a program: its command line, and the putting together of driver and servers.
+
+pub mod links;
+pub mod options;
+mod run;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::Path;
+
+use crate::cli::exit::Exit;
+use crate::cli::svctl;
+use crate::cli::svinit::options::{Options, Task};
+
+/// Does what the command line says; comes back when svinit is to end.
+#[must_use]
+pub fn main(args: Vec<OsString>) -> Exit {
+    let options = match options::read(args, &|name| std::env::var(name).ok()) {
+        Ok(options) => options,
+        Err(told) => {
+            // Help goes to stdout, mistakes to stderr. Neither can be told to nobody.
+            let _ = told.print();
+            return if told.use_stderr() { Exit::Usage } else { Exit::Done };
+        }
+    };
+    match options.task {
+        Task::Run => run::run(options),
+        Task::Check => check(options),
+        Task::Link(ref dir) => link(dir),
+    }
+}
+
+/// The same as `svctl check`, with the same words.
+fn check(options: Options) -> Exit {
+    let mut words: Vec<OsString> = vec!["svctl".into(), "check".into()];
+    words.extend(options.config.into_iter().flat_map(|file| ["--config".into(), file.into()]));
+    words.push("--".into());
+    words.extend(options.units.into_iter().map(OsString::from));
+    svctl::main(words)
+}
+
+fn link(dir: &Path) -> Exit {
+    let made = std::env::current_exe()
+        .map_err(|error| format!("cannot find the executable that is running: {error}"))
+        .and_then(|executable| links::make(dir, &executable));
+    match made {
+        Ok(links) => {
+            for link in links {
+                say(&link.display().to_string());
+            }
+            Exit::Done
+        }
+        Err(why) => {
+            complain(&format!("svinit: {why}"));
+            Exit::Failed
+        }
+    }
+}
+
+/// To stdout. That nobody reads it is no error.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// To stderr.
+fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{}", text.trim_end());
+}

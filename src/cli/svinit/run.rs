@@ -1,0 +1,188 @@
+//! Runs the supervisor: early steps, units, driver and servers, and the last line.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::api::place;
+use crate::cli::exit::Exit;
+use crate::cli::svinit::complain;
+use crate::cli::svinit::options::{Options, UNITS_DEFAULT};
+use crate::control::peer::{Access, Policy};
+use crate::control::server as control;
+use crate::http::server as http;
+use crate::lifecycle::action::End;
+use crate::os::error::Error;
+use crate::runtime::boot::{self, Assembled, Early, HTTP_PORT, HttpWish, Wishes};
+use crate::runtime::command;
+use crate::runtime::handle::{SourceText, Sources as SourceTexts};
+use crate::runtime::load::{self, Loaded, Paths};
+use crate::runtime::signals::Role;
+use crate::units::name::UnitName;
+use crate::units::problem::Problems;
+use crate::units::source::{Source, SourceKind};
+use crate::units::spec::{DaemonSpec, LogLevel};
+
+/// For what is still to be written at the end; a reader that is slower has been given up by its engine as well.
+const FLUSH_MAX: Duration = Duration::from_secs(1);
+
+/// Turns that the servers get after the end, to write what they have.
+const LAST_TURNS: usize = 16;
+
+/// Supervises until everything has ended.
+pub(super) fn run(options: Options) -> Exit {
+    let early = match boot::early() {
+        Ok(early) => early,
+        Err(error) => return refuse(&error),
+    };
+    let loaded = match load(&options, early.posture.uid) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            complain(&problems.to_string());
+            return Exit::BadConfiguration;
+        }
+    };
+    if loaded.set.units.is_empty() && options.command.is_empty() {
+        complain(&nothing_to_run(&options));
+        return Exit::BadConfiguration;
+    }
+    let wishes = match wishes(options, loaded, &early) {
+        Ok(wishes) => wishes,
+        Err(why) => {
+            complain(&format!("svinit: {why}"));
+            return Exit::BadConfiguration;
+        }
+    };
+    match tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build() {
+        Ok(runtime) => runtime.block_on(serve(early, wishes)),
+        Err(source) => refuse(&Error { doing: "start the main loop".to_owned(), source, remedy: None }),
+    }
+}
+
+/// Reads the units as they were asked for. The default directory may be absent; one that was named may not.
+fn load(options: &Options, uid: u32) -> Result<Loaded, Problems> {
+    let paths = Paths {
+        units: options.units.clone(),
+        config: options.config.clone(),
+        units_optional: !options.command.is_empty(),
+        uid,
+    };
+    load::load(&paths, &|name| std::env::var(name).ok())
+}
+
+fn nothing_to_run(options: &Options) -> String {
+    let places: Vec<String> = options.units.iter().map(|path| path.display().to_string()).collect();
+    let place = if places.is_empty() { UNITS_DEFAULT.to_owned() } else { places.join(", ") };
+    format!(
+        "svinit: there is nothing to run: no unit in {place}, and no COMMAND\n\
+         put NAME.toml files there, name another place with --units, or give a command: svinit COMMAND [ARG]..."
+    )
+}
+
+fn wishes(options: Options, loaded: Loaded, early: &Early) -> Result<Wishes, String> {
+    let Loaded { mut set, daemon, warnings, sources } = loaded;
+    for warning in &warnings {
+        complain(&warning.to_string());
+    }
+    let role = if set.units.is_empty() { Role::Command } else { Role::Units };
+    let foreground = if options.command.is_empty() {
+        None
+    } else {
+        let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+        Some(command::add_main(&mut set, options.command, here)?)
+    };
+    let env = |name: &str| std::env::var(name).ok();
+    let unit_paths =
+        if options.units.is_empty() { vec![PathBuf::from(UNITS_DEFAULT)] } else { options.units };
+    let socket_places = place::socket_places(options.socket, &env, early.posture.uid);
+    Ok(Wishes {
+        http: http_wish(options.http, &daemon, role, early.posture.is_pid1),
+        log_format: options.log_format.or(daemon.log_format).unwrap_or_default(),
+        // In front of one command svinit is as quiet as if it were not there.
+        log_level: if role == Role::Command {
+            daemon.log_level.min(LogLevel::Warn)
+        } else {
+            daemon.log_level
+        },
+        set,
+        daemon,
+        unit_paths,
+        sources: by_unit(sources),
+        role,
+        foreground,
+        socket_asked: socket_places.len() == 1,
+        socket_places,
+    })
+}
+
+/// The files of each unit, in the order in which they were laid over each other.
+fn by_unit(sources: Vec<Source>) -> SourceTexts {
+    let mut texts = SourceTexts::new();
+    for Source { path, text, kind } in sources {
+        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        if kind == SourceKind::Unit
+            && let Ok(name) = UnitName::new(stem)
+        {
+            texts.entry(name).or_default().push(SourceText { path, text });
+        }
+    }
+    texts
+}
+
+/// Flag before `svinit.toml` before default. A lone command has not asked for a port to be opened.
+fn http_wish(asked: Option<Option<SocketAddr>>, daemon: &DaemonSpec, role: Role, is_pid1: bool) -> HttpWish {
+    match asked.or(daemon.http_listen) {
+        Some(Some(at)) => HttpWish::Asked(at),
+        Some(None) => HttpWish::Off,
+        None if role == Role::Command => HttpWish::Off,
+        None => {
+            let ip = if is_pid1 { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST };
+            HttpWish::Default(SocketAddr::new(IpAddr::V4(ip), HTTP_PORT))
+        }
+    }
+}
+
+async fn serve(early: Early, wishes: Wishes) -> Exit {
+    let is_lone = wishes.role == Role::Command;
+    let policy = policy(&wishes.daemon, early.posture.uid);
+    let Assembled { driver, handle, control, http, traces } = match boot::assemble(early, wishes) {
+        Ok(assembled) => assembled,
+        Err(error) => return refuse(&error),
+    };
+    if let Some(listener) = http {
+        tokio::spawn(http::serve(listener, handle.reader().clone()));
+    }
+    if let Some(listener) = control {
+        tokio::spawn(control::serve(listener, handle, policy));
+    }
+    let (End { status, why }, mut hands) = driver.run().await;
+    let level = match status {
+        // The end of a lone command is its own business.
+        _ if is_lone => LogLevel::Debug,
+        0 => LogLevel::Info,
+        _ => LogLevel::Warn,
+    };
+    hands.pump().say(None, level, &why);
+    hands.pump().flush(FLUSH_MAX);
+    drop(hands);
+    // Last answers that are on their way to a client.
+    for _ in 0..LAST_TURNS {
+        tokio::task::yield_now().await;
+    }
+    traces.clean_up();
+    Exit::Of(status)
+}
+
+/// Who may use the control socket. Its group is let in by the socket's mode, and may do what its owner may.
+fn policy(daemon: &DaemonSpec, own_uid: u32) -> Policy {
+    Policy {
+        own_uid,
+        group: daemon.socket_group.is_some().then_some(Access::Operate),
+        allow_other_namespaces: daemon.allow_other_namespaces,
+    }
+}
+
+fn refuse(error: &Error) -> Exit {
+    complain(&format!("svinit: {error}"));
+    Exit::Failed
+}

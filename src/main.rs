@@ -1,0 +1,35 @@
+//! Picks the personality by the name it is called by, and turns the outcome into an exit status.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::process::ExitCode;
+
+use svinit::cli::{svctl, svinit as daemon};
+
+fn main() -> ExitCode {
+    let (name, args) = personality(std::env::args_os().collect());
+    let exit = match name.to_str() {
+        Some("svctl") => svctl::main(args),
+        // Whatever else the file was renamed to: it is the supervisor.
+        _ => daemon::main(args),
+    };
+    exit.into()
+}
+
+/// The name to go by, which `--as NAME` in the first place decides, and the arguments without it.
+fn personality(mut args: Vec<OsString>) -> (OsString, Vec<OsString>) {
+    let asked = match args.get(1).and_then(|arg| arg.to_str()) {
+        Some("--as") if args.len() > 2 => {
+            args.remove(1);
+            args.get(1).cloned()
+        }
+        Some(arg) => arg.strip_prefix("--as=").map(OsString::from),
+        None => None,
+    };
+    if asked.is_some() {
+        args.remove(1);
+    }
+    let called =
+        args.first().map(|path| Path::new(path).file_name().unwrap_or(OsStr::new("svinit")).to_owned());
+    (asked.or(called).unwrap_or_else(|| OsString::from("svinit")), args)
+}
