@@ -1,0 +1,7 @@
+"""The one application of this project."""
+
+from django.apps import AppConfig
+
+
+class NotesConfig(AppConfig):
+    name = "notes"
