@@ -1,3 +1,5 @@
+//! A unit's tail in memory: bounded by bytes, oldest out first, nothing before the first line.
+
 use proptest::prelude::*;
 
 use super::*;

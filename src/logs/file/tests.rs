@@ -1,3 +1,5 @@
+//! Log files on a real disk: rotated, moved away, full, forbidden and back again, with no line lost that need not be.
+
 use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, symlink};
 

@@ -1,3 +1,5 @@
+//! The two forms of the stream, and that no line can pass for another unit's.
+
 use proptest::prelude::*;
 
 use super::*;

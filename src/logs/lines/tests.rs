@@ -1,3 +1,5 @@
+//! However the bytes are cut into reads, the same lines come out: none lost, none doubled.
+
 use proptest::prelude::*;
 
 use super::*;

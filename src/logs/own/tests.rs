@@ -1,3 +1,5 @@
+//! svinit's own voice: filtered, bounded, and never a panic.
+
 use std::io::Read;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! The pump on real pipes and a real writer. Waits for facts by name with a bound, never for time.
+
 use std::fs;
 use std::io::{PipeReader, Write};
 

@@ -1,3 +1,5 @@
+//! What waits for a blocked reader: in the order of time, within each unit's share, held or dropped by its rule.
+
 use proptest::prelude::*;
 
 use super::*;

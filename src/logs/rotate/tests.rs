@@ -1,3 +1,5 @@
+//! When a file is rotated and which rotated ones go: decisions only, no disk.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Control groups: what their files say, and a real one without controllers where version 2 can be written to.
+
 use super::*;
 
 const DOCKER: &str = "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755\n\

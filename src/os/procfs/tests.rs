@@ -1,3 +1,5 @@
+//! `/proc` as the kernel writes it, and as a process may name itself to mislead the reader.
+
 use proptest::prelude::*;
 
 use super::*;

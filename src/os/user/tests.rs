@@ -1,3 +1,5 @@
+//! Users and groups out of files as they are found in images, hostile ones among them.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What a unit's processes find in their environment, and what they never do.
+
 use std::path::PathBuf;
 use std::sync::Arc;
 

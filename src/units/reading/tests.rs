@@ -1,3 +1,5 @@
+//! From texts to units: defaults, layers, and every problem in its words. The snapshots are what a person reads.
+
 use insta::assert_snapshot;
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! The committed schemas and the tables of the reference are what the table of keys says, and agree with the reader.
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
