@@ -1,9 +1,10 @@
 //! Control groups v2, where a writable one was given to us.
 //!
 //! Four kinds of machine are met: version 1 only, version 2 without controllers, version 2 read-only (every ordinary
-//! container), and a delegated version 2. Only in the last can limits be enforced; in the second, groups can at least be
-//! killed as a whole. A group with controllers may have no processes beside its subgroups, so svinit moves into a leaf
-//! of its own. It takes hold of a group only if nobody but it and its children is in there, or if it is PID 1.
+//! container), and a delegated version 2. Only in the last can limits be enforced, and only there are groups made: where
+//! they could do nothing but keep processes together, tags do the same and cost nothing, while a group costs as much as
+//! half a spawn to make and to remove. A group with controllers may have no processes beside its subgroups, so svinit
+//! moves into a leaf of its own. It takes hold of a group only if nobody but it and its children is in there, or if it is PID 1.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,6 +12,7 @@ use std::fs::OpenOptions;
 use std::io;
 use std::io::Write;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -57,13 +59,16 @@ impl Cgroups {
     }
 
     fn take(own: &Path, members: &[Pid]) -> Option<Self> {
-        let base = own.join(format!("svinit-{}", sys::own_pid()));
-        make(&base).ok()?;
         let given = words(&own.join("cgroup.controllers"));
         let wanted: Vec<&str> =
             CONTROLLERS.into_iter().filter(|name| given.iter().any(|known| known == name)).collect();
+        if wanted.is_empty() {
+            return None;
+        }
+        let base = own.join(format!("svinit-{}", sys::own_pid()));
+        make(&base).ok()?;
         let mut controllers = Vec::new();
-        if !wanted.is_empty() && move_all(&base.join("supervisor"), members).is_ok() {
+        if move_all(&base.join("supervisor"), members).is_ok() {
             for name in wanted {
                 let both = [own, &base]
                     .into_iter()
@@ -116,14 +121,13 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
-    /// Descriptor of `cgroup.procs`: who writes "0" to it joins.
+    /// Descriptor of its directory: a process is born into it, or writes to the `cgroup.procs` in it.
     ///
     /// # Errors
     /// It is gone.
-    pub(super) fn procs_for_joining(&self) -> Result<OwnedFd, Error> {
-        let path = self.path.join("cgroup.procs");
-        let file = OpenOptions::new().write(true).open(&path);
-        file.map(OwnedFd::from).doing(|| format!("join the control group {}", self.path.display()))
+    pub(super) fn dir_for_joining(&self) -> Result<OwnedFd, Error> {
+        let dir = OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY).open(&self.path);
+        dir.map(OwnedFd::from).doing(|| format!("join the control group {}", self.path.display()))
     }
 
     /// Sets limits; what is not set any longer is lifted. What cannot be set comes back as sentences.

@@ -1,9 +1,9 @@
 //! Makes processes.
 //!
-//! One way for all: `clone(2)` with shared memory on a stack of its own, the calling thread standing still until the
-//! child has executed. That takes some 50 microseconds however large svinit is, works under Docker's default seccomp
-//! profile (`clone3` does not), and the child tells what went wrong through the shared memory, so "started" means that
-//! exec has succeeded. Everything that could allocate or look something up is done before, in [`plan`]; the child
+//! One way for all: a clone with shared memory on a stack of its own, the calling thread standing still until the child
+//! has executed. That takes some 50 microseconds however large svinit is and however much it has open ([`staging`]),
+//! and the child tells what went wrong through the shared memory, so "started" means that exec has succeeded. `clone3`
+//! does it where it may be used; Docker's default seccomp profile knows only `clone`. Everything that could allocate or look something up is done before, in [`plan`]; the child
 //! makes plain system calls only, in [`child`].
 //!
 //! A child starts clean, whatever svinit itself was started with: empty mask, all 64 dispositions default, only
@@ -13,6 +13,7 @@ mod capability;
 mod child;
 mod plan;
 mod report;
+mod staging;
 mod workers;
 
 use std::os::fd::OwnedFd;
@@ -153,7 +154,8 @@ pub(super) fn become_program(launch: &Launch) -> SpawnFailure {
     };
     let words = Default::default();
     let report = report::Report(&words);
-    child::run(&plan, &report);
+    let birth = child::Birth { shares_fds_above: None, signals: u64::MAX, is_in_cgroup: false };
+    child::run(&plan, birth, &report);
     match report.failed() {
         Some(failed) => report::failure(&plan, failed),
         None => {

@@ -169,6 +169,13 @@ impl Stack {
         Ok(stack)
     }
 
+    /// The lowest address of it that may be used.
+    #[cfg(target_arch = "x86_64")]
+    fn bottom(&self) -> *mut c_void {
+        // SAFETY: stays inside of the mapping.
+        unsafe { self.base.byte_add(GUARD_SIZE) }
+    }
+
     /// Where the stack begins: it grows downwards from here, and the report lies above.
     fn top(&self) -> *mut c_void {
         // SAFETY: stays inside of the mapping; the upper end is left for the report, which keeps it aligned to 16.
@@ -203,27 +210,47 @@ pub(super) enum Sharing {
     Copy,
 }
 
+/// How a child is made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Cloning {
+    pub(super) sharing: Sharing,
+    /// A descriptor for the child is wanted.
+    pub(super) pidfd: bool,
+    /// It uses our table of descriptors until it takes a copy of a part, by [`unshare_descriptors_below`].
+    pub(super) shares_fds: bool,
+}
+
+impl Cloning {
+    fn flags(self) -> c_int {
+        let mut flags = 0;
+        if self.sharing == Sharing::Memory {
+            flags |= libc::CLONE_VM | libc::CLONE_VFORK;
+        }
+        if self.pidfd {
+            flags |= libc::CLONE_PIDFD;
+        }
+        if self.shares_fds {
+            flags |= libc::CLONE_FILES;
+        }
+        flags
+    }
+}
+
+/// Where a child begins.
+extern "C" fn enter<F: Fn() -> i32>(body: *mut c_void) -> c_int {
+    // SAFETY: `clone` and `clone3` pass a reference to an `F` that outlives the child's use of our memory.
+    let body = unsafe { &*body.cast_const().cast::<F>() };
+    body()
+}
+
 /// Runs `body` in a new process on `stack`; it should execute and never come back. Its number, and a descriptor for it
-/// when `pidfd` asks for one.
+/// when one is asked for.
 pub(super) fn clone<F: Fn() -> i32>(
     stack: &Stack,
-    sharing: Sharing,
-    pidfd: bool,
+    cloning: Cloning,
     body: &F,
 ) -> Result<(Pid, Option<OwnedFd>), Errno> {
-    extern "C" fn enter<F: Fn() -> i32>(body: *mut c_void) -> c_int {
-        // SAFETY: `clone` below passes a reference to an `F` that outlives the child's use of our memory.
-        let body = unsafe { &*body.cast_const().cast::<F>() };
-        body()
-    }
     let mut fd: c_int = -1;
-    let mut flags = libc::SIGCHLD;
-    if sharing == Sharing::Memory {
-        flags |= libc::CLONE_VM | libc::CLONE_VFORK;
-    }
-    if pidfd {
-        flags |= libc::CLONE_PIDFD;
-    }
     // SAFETY: the stack is mapped, large enough and used by no other child: each thread has its own, and with
     // CLONE_VFORK this thread goes on only after the child has executed or ended, without it the child has a copy.
     // `body` and `fd` live in this frame, which therefore outlives their use.
@@ -231,15 +258,107 @@ pub(super) fn clone<F: Fn() -> i32>(
         libc::clone(
             enter::<F>,
             stack.top(),
-            flags,
+            cloning.flags() | libc::SIGCHLD,
             ptr::from_ref(body).cast_mut().cast::<c_void>(),
             &raw mut fd,
         )
     };
     let pid = checked(c_long::from(result)).map(int)?;
+    Ok((Pid(pid), made(fd)))
+}
+
+fn made(fd: c_int) -> Option<OwnedFd> {
     // SAFETY: with CLONE_PIDFD the kernel made this descriptor for us just now and nobody else has it.
-    let descriptor = (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) });
-    Ok((Pid(pid), descriptor))
+    (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// As [`clone`], by `clone3(2)`: every handler of ours is the default disposition in the child from its first
+/// instruction (what is ignored stays ignored), and it is born in the control group `cgroup`, the descriptor of its
+/// directory. Docker's seccomp profile answers ENOSYS.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn clone3<F: Fn() -> i32>(
+    stack: &Stack,
+    cloning: Cloning,
+    cgroup: Option<RawFd>,
+    body: &F,
+) -> Result<(Pid, Option<OwnedFd>), Errno> {
+    /// `struct clone_args` of linux/sched.h in its third version.
+    #[repr(C, align(8))]
+    #[derive(Default)]
+    struct Args {
+        flags: u64,
+        pidfd: u64,
+        child_tid: u64,
+        parent_tid: u64,
+        exit_signal: u64,
+        stack: u64,
+        stack_size: u64,
+        tls: u64,
+        set_tid: u64,
+        set_tid_size: u64,
+        cgroup: u64,
+    }
+    /// `CLONE_CLEAR_SIGHAND` and `CLONE_INTO_CGROUP`, which do not fit into the flags of `clone`.
+    const CLEAR_SIGHAND: u64 = 1 << 32;
+    const INTO_CGROUP: u64 = 1 << 33;
+
+    let mut fd: c_int = -1;
+    let bottom = stack.bottom();
+    let args = Args {
+        flags: u64::from(cloning.flags().unsigned_abs())
+            | CLEAR_SIGHAND
+            | if cgroup.is_some() { INTO_CGROUP } else { 0 },
+        pidfd: (&raw mut fd).expose_provenance() as u64,
+        exit_signal: u64::from(libc::SIGCHLD.unsigned_abs()),
+        stack: bottom.expose_provenance() as u64,
+        stack_size: (stack.top().addr() - bottom.addr()) as u64,
+        cgroup: cgroup.map_or(0, |fd| u64::from(fd.unsigned_abs())),
+        ..Args::default()
+    };
+    let entry: extern "C" fn(*mut c_void) -> c_int = enter::<F>;
+    let result: i64;
+    // SAFETY: as in `clone`. The child comes out of the call on its own stack, whose top is aligned to 16, calls `entry`
+    // and ends; nothing of this frame but what `body` refers to is touched by it. The parent comes out with every
+    // register but rax, rcx and r11 as it was.
+    unsafe {
+        std::arch::asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "mov rdi, r12",
+            "call r13",
+            "mov edi, eax",
+            "mov eax, {exit}",
+            "syscall",
+            "ud2",
+            "2:",
+            exit = const libc::SYS_exit,
+            inlateout("rax") libc::SYS_clone3 => result,
+            in("rdi") &raw const args,
+            in("rsi") size_of::<Args>(),
+            in("r12") ptr::from_ref(body),
+            in("r13") entry,
+            lateout("rcx") _,
+            lateout("r11") _,
+        );
+    }
+    match Errno::try_from(-result) {
+        Ok(errno) if errno > 0 => Err(errno),
+        _ => Ok((Pid(int(result)), made(fd))),
+    }
+}
+
+/// Nowhere but on x86-64: the child must leave the call on a stack of its own, which takes a few instructions of each
+/// architecture. The others are served by [`clone`].
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) fn clone3<F: Fn() -> i32>(
+    _stack: &Stack,
+    _cloning: Cloning,
+    _cgroup: Option<RawFd>,
+    _body: &F,
+) -> Result<(Pid, Option<OwnedFd>), Errno> {
+    Err(libc::ENOSYS)
 }
 
 /// All 64 signals, as the kernel has them; the C library's own sets leave out 32 and 33.
@@ -291,13 +410,13 @@ pub(super) fn take_signal(signal: i32, seen: Arc<AtomicU64>, wake: Arc<UnixStrea
 
 // ---- what a child does to itself ----------------------------------------------------------------------------
 
-/// Default disposition for every signal.
-pub(super) fn default_signals() {
+/// Default disposition for every signal in `signals`.
+pub(super) fn default_signals(signals: u64) {
     // Handler, flags, restorer, mask: SIG_DFL and zeros, in the kernel's own layout, whose order differs between
     // machines but which is all zeros anyway.
     let action = [0_u64; 5];
     for signal in 1..=64 {
-        if signal != libc::SIGKILL && signal != libc::SIGSTOP {
+        if signals & signal_bit(signal) != 0 && signal != libc::SIGKILL && signal != libc::SIGSTOP {
             // SAFETY: the kernel reads a structure of at most 40 bytes from `action`; SIG_DFL runs no code of ours.
             unsafe {
                 libc::syscall(
@@ -310,6 +429,26 @@ pub(super) fn default_signals() {
             };
         }
     }
+}
+
+/// Which signals this process ignores.
+pub(super) fn ignored_signals() -> u64 {
+    let is_ignored = |signal: &i32| {
+        // The first word of the kernel's structure is the handler, on every machine but MIPS.
+        let mut action = [0_u64; 5];
+        // SAFETY: the kernel writes a structure of at most 40 bytes to `action` and changes nothing.
+        let asked = unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                *signal,
+                ptr::null::<c_void>(),
+                action.as_mut_ptr(),
+                size_of::<u64>(),
+            )
+        };
+        asked == 0 && usize::try_from(action[0]) == Ok(libc::SIG_IGN)
+    };
+    (1..=64).filter(is_ignored).fold(0, |all, signal| all | signal_bit(signal))
 }
 
 /// A session of its own.
@@ -397,6 +536,22 @@ pub(super) fn close_range_at_exec(first: u32) -> Result<(), Errno> {
     // SAFETY: integers only; no descriptor is closed now.
     checked(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) })
         .map(drop)
+}
+
+/// Ends the sharing of descriptors with whoever made us: from here on there is a table of our own with those below
+/// `first`. What is above is not even copied. Linux 5.9.
+pub(super) fn unshare_descriptors_below(first: u32) -> Result<(), Errno> {
+    /// `CLOSE_RANGE_UNSHARE` of linux/close_range.h.
+    const UNSHARE: u64 = 2;
+    // SAFETY: plain numbers; what is closed is closed in a copy of the table.
+    checked(unsafe { libc::syscall(libc::SYS_close_range, u64::from(first), u64::from(u32::MAX), UNSHARE) })
+        .map(drop)
+}
+
+/// Makes `target`, which is in use, a copy of `fd` that is closed at exec.
+pub(super) fn dup_onto_at_exec(fd: RawFd, target: RawFd) -> Result<(), Errno> {
+    // SAFETY: integers only; the caller owns `target`.
+    checked(unsafe { libc::syscall(libc::SYS_dup3, fd, target, libc::O_CLOEXEC) }).map(drop)
 }
 
 /// File mode creation mask; returns what it was.
@@ -496,11 +651,12 @@ pub(super) fn set_capabilities(wanted: Capabilities) -> Result<(), Errno> {
     checked(unsafe { libc::syscall(libc::SYS_capset, header.as_mut_ptr(), data.as_ptr()) }).map(drop)
 }
 
-/// Opens `path` for writing, writes `bytes` in one call, closes it. For files of /proc and of control groups.
-pub(super) fn write_to(path: &CStr, bytes: &[u8]) -> Result<(), Errno> {
+/// Opens `path`, which begins in the directory `dir` unless it is absolute, writes `bytes` in one call, closes it. For
+/// files of /proc and of control groups.
+pub(super) fn write_to(dir: RawFd, path: &CStr, bytes: &[u8]) -> Result<(), Errno> {
     // SAFETY: a string with its NUL, alive over the call.
     let fd = checked(unsafe {
-        libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC, 0)
+        libc::syscall(libc::SYS_openat, dir, path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC, 0)
     })?;
     let written = write(int(fd), bytes);
     // SAFETY: opened above and given to nobody.

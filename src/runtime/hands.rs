@@ -92,7 +92,7 @@ pub struct Hands {
     pub(super) poller: Arc<Poller>,
     pub(super) signs: Signs,
     pub(super) probes: Probes,
-    pub(super) spawners: Spawners,
+    pub(super) spawners: Arc<Spawners>,
     /// Who had the terminal, while the foreground unit has it.
     pub(super) terminal: Option<Lent>,
     /// Groups of units, where they can be made, and those in use.
@@ -142,7 +142,7 @@ impl Hands {
             pump,
             poller,
             probes,
-            spawners,
+            spawners: Arc::new(spawners),
             terminal: None,
             cgroups,
             groups: BTreeMap::new(),

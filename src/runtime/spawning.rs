@@ -22,19 +22,19 @@ impl Hands {
             return;
         }
         self.lend_terminal(&spawns);
-        let mut launches = Vec::with_capacity(spawns.len());
+        let spawners = Arc::clone(&self.spawners);
         let mut ready = Vec::with_capacity(spawns.len());
-        for spawn in spawns {
-            match self.prepare(&spawn) {
-                Ok(launch) => {
-                    ready.push((spawn, uid(&launch, self.setting.uid), launch.cgroup.clone()));
-                    launches.push(launch);
-                }
-                Err(failure) => self.on_failure(&spawn, failure),
-            }
-        }
         // The write ends of their pipes go with the launches, so that a closed pipe is seen as closed.
-        let results = self.spawners.launch_all(launches);
+        let results = spawners.launch_all(spawns.into_iter().filter_map(|spawn| match self.prepare(&spawn) {
+            Ok(launch) => {
+                ready.push((spawn, uid(&launch, self.setting.uid), launch.cgroup.clone()));
+                Some(launch)
+            }
+            Err(failure) => {
+                self.on_failure(&spawn, failure);
+                None
+            }
+        }));
         for ((spawn, uid, cgroup), result) in ready.into_iter().zip(results) {
             match result {
                 Ok(child) => {

@@ -5,7 +5,6 @@
 //! signals are let in last, when every disposition is the default one.
 
 use std::ffi::CStr;
-use std::os::fd::AsRawFd;
 
 use super::plan::{Identity, Limit, Plan, Privileges, Session};
 use super::report::{Failed, Report, Step};
@@ -17,28 +16,48 @@ const CAPABILITIES_MAX: u64 = 64;
 
 const OOM_SCORE: &CStr = c"/proc/self/oom_score_adj";
 
+/// Who writes "0" to it joins the group.
+const PROCS: &CStr = c"cgroup.procs";
+
+/// What is there already when a child begins; it depends on the call that made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Birth {
+    /// The table of descriptors is still svinit's; those from this one on are not needed.
+    pub(super) shares_fds_above: Option<u32>,
+    /// Signals that have another disposition than the default one.
+    pub(super) signals: u64,
+    /// It is in its control group.
+    pub(super) is_in_cgroup: bool,
+}
+
 /// Carries out the plan. Comes back only when a step has failed, with what is told to the shell's sense.
-pub(super) fn run(plan: &Plan, report: &Report<'_>) -> i32 {
-    report.fail(steps(plan, report));
+pub(super) fn run(plan: &Plan, birth: Birth, report: &Report<'_>) -> i32 {
+    report.fail(steps(plan, birth, report));
     127
 }
 
-fn steps(plan: &Plan, report: &Report<'_>) -> Failed {
-    sys::default_signals();
-    match prepare(plan, report) {
+fn steps(plan: &Plan, birth: Birth, report: &Report<'_>) -> Failed {
+    sys::default_signals(birth.signals);
+    match prepare(plan, birth, report) {
         Ok(()) => execute(plan),
         Err(failed) => failed,
     }
 }
 
-fn prepare(plan: &Plan, report: &Report<'_>) -> Result<(), Failed> {
-    session(plan.session).map_err(at(Step::Session))?;
-    descriptors(plan)?;
-    if let Some(procs) = &plan.cgroup {
-        warn_of(report, Step::Cgroup, sys::write(procs.as_raw_fd(), b"0"));
+fn prepare(plan: &Plan, birth: Birth, report: &Report<'_>) -> Result<(), Failed> {
+    if let Some(first) = birth.shares_fds_above {
+        // Before anything that changes the table.
+        sys::unshare_descriptors_below(first).map_err(at(Step::Descriptor))?;
     }
+    session(plan.session).map_err(at(Step::Session))?;
+    if let Some(dir) = &plan.cgroup
+        && !birth.is_in_cgroup
+    {
+        warn_of(report, Step::Cgroup, sys::write_to(dir.get(), PROCS, b"0"));
+    }
+    descriptors(plan)?;
     if let Some(score) = &plan.oom_score {
-        let written = sys::write_to(OOM_SCORE, score.text.as_bytes());
+        let written = sys::write_to(libc::AT_FDCWD, OOM_SCORE, score.text.as_bytes());
         if !score.is_reset {
             warn_of(report, Step::OomScore, written);
         }

@@ -5,7 +5,7 @@
 use std::cell::Cell;
 use std::ffi::CString;
 use std::fs::File;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::OnceLock;
 
@@ -82,7 +82,10 @@ pub(super) struct Plan {
     pub(super) fd_highest: RawFd,
     /// Where `close_range` does not know the flag: every descriptor that is open.
     pub(super) open_fds: Option<Vec<RawFd>>,
-    pub(super) cgroup: Option<OwnedFd>,
+    /// The directory of the control group; changes as a source does.
+    pub(super) cgroup: Option<Cell<RawFd>>,
+    /// Keeps that directory open.
+    _cgroup: Option<OwnedFd>,
     pub(super) oom_score: Option<OomScore>,
     pub(super) nice: Option<i32>,
     pub(super) limits: [Option<Limit>; 3],
@@ -121,18 +124,20 @@ impl Plan {
         let fds = descriptors(launch)?;
         let mut warnings = Vec::new();
         let (env, own_pid_at) = environment(launch)?;
+        let cgroup = launch.cgroup.as_ref().and_then(|cgroup| match cgroup.dir_for_joining() {
+            Ok(fd) => Some(fd),
+            Err(error) => {
+                warnings.push(error.to_string());
+                None
+            }
+        });
         Ok(Self {
             session,
             fd_highest: fds.iter().map(|(_, target)| *target).max().unwrap_or(2).max(2),
             fds,
             open_fds: open_fds(),
-            cgroup: launch.cgroup.as_ref().and_then(|cgroup| match cgroup.procs_for_joining() {
-                Ok(fd) => Some(fd),
-                Err(error) => {
-                    warnings.push(error.to_string());
-                    None
-                }
-            }),
+            cgroup: cgroup.as_ref().map(|dir| Cell::new(dir.as_raw_fd())),
+            _cgroup: cgroup,
             oom_score: oom_score(launch.rlimits.oom_score_adj),
             nice: launch.rlimits.nice,
             limits: limits(launch),
@@ -162,6 +167,11 @@ impl Plan {
             user_words: user_words(launch),
             warnings,
         })
+    }
+
+    /// Descriptors of ours that the child needs.
+    pub(super) fn sources(&self) -> impl Iterator<Item = &Cell<RawFd>> {
+        self.fds.iter().map(|(source, _)| source).chain(&self.cgroup)
     }
 }
 
@@ -213,7 +223,7 @@ fn environment(launch: &Launch) -> Result<Environment, SpawnFailure> {
 fn descriptors(launch: &Launch) -> Result<Vec<(Cell<RawFd>, RawFd)>, SpawnFailure> {
     let mut fds = Vec::with_capacity(launch.fds.len() + 3);
     match &launch.stdin {
-        Input::Null => fds.push((Cell::new(null()?), 0)),
+        Input::Null => fds.push((Cell::new(null()?.as_raw_fd()), 0)),
         Input::Terminal => {}
         Input::Fd(fd) => fds.push((Cell::new(fd.as_raw_fd()), 0)),
     }
@@ -232,10 +242,10 @@ fn descriptors(launch: &Launch) -> Result<Vec<(Cell<RawFd>, RawFd)>, SpawnFailur
 }
 
 /// `/dev/null`, opened once; in an image without it, a pipe that nobody writes to: reading ends at once as well.
-fn null() -> Result<RawFd, SpawnFailure> {
+pub(super) fn null() -> Result<BorrowedFd<'static>, SpawnFailure> {
     static NULL: OnceLock<OwnedFd> = OnceLock::new();
     if let Some(fd) = NULL.get() {
-        return Ok(fd.as_raw_fd());
+        return Ok(fd.as_fd());
     }
     let made = File::open("/dev/null")
         .map(OwnedFd::from)
@@ -244,22 +254,36 @@ fn null() -> Result<RawFd, SpawnFailure> {
         cause: kind_of(error.raw_os_error().unwrap_or(0), SpawnCause::Context),
         why: format!("cannot open /dev/null: {}", cause(&error)),
     })?;
-    Ok(NULL.get_or_init(|| fd).as_raw_fd())
+    Ok(NULL.get_or_init(|| fd).as_fd())
 }
 
 /// Needed before Linux 5.11 only. Descriptors that appear later are made with the flag by ourselves.
 fn open_fds() -> Option<Vec<RawFd>> {
-    static CAN_RANGE: OnceLock<bool> = OnceLock::new();
-    if *CAN_RANGE.get_or_init(|| sys::close_range_at_exec(u32::MAX - 1).is_ok()) {
+    if can_range() {
         return None;
     }
     let entries = std::fs::read_dir("/proc/self/fd").ok()?;
     Some(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect())
 }
 
+/// The kernel knows `close_range` with its flags.
+pub(super) fn can_range() -> bool {
+    static CAN_RANGE: OnceLock<bool> = OnceLock::new();
+    *CAN_RANGE.get_or_init(|| sys::close_range_at_exec(u32::MAX - 1).is_ok())
+}
+
+/// Our own, as it was at the first launch: nobody changes that of a running PID 1, and each look costs as much as
+/// three other calls.
+fn own_oom_score() -> Option<i32> {
+    static OWN: OnceLock<Option<i32>> = OnceLock::new();
+    *OWN.get_or_init(|| {
+        let own = procfs::read_up_to("/proc/self/oom_score_adj", 16)?;
+        std::str::from_utf8(&own).ok()?.trim().parse().ok()
+    })
+}
+
 fn oom_score(wanted: Option<i32>) -> Option<OomScore> {
-    let own = procfs::read_up_to("/proc/self/oom_score_adj", 16)?;
-    let own: i32 = std::str::from_utf8(&own).ok()?.trim().parse().ok()?;
+    let own = own_oom_score()?;
     let value = wanted.unwrap_or(0);
     (own != value).then(|| OomScore { text: value.to_string(), is_reset: wanted.is_none() })
 }
@@ -267,8 +291,9 @@ fn oom_score(wanted: Option<i32>) -> Option<OomScore> {
 fn limits(launch: &Launch) -> [Option<Limit>; 3] {
     let rlimits = &launch.rlimits;
     let limit = |step, resource, wanted: Option<u64>| {
+        let wanted = wanted?;
         let (_, hard) = sys::get_limit(resource).ok()?;
-        Some(Limit { step, resource, wanted: wanted?, hard })
+        Some(Limit { step, resource, wanted, hard })
     };
     [
         limit(Step::Nofile, libc::RLIMIT_NOFILE, rlimits.nofile),

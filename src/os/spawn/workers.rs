@@ -1,16 +1,18 @@
 //! Where processes are made: in the calling thread, or in several threads at once.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::Builder;
 
-use super::child;
+use super::child::{self, Birth};
 use super::plan::Plan;
 use super::report::{Report, failure, kind_of};
+use super::staging::{Held, Staging};
 use super::{Child, Launch, launch};
 use crate::lifecycle::event::{Pid, SpawnCause, SpawnFailure};
 use crate::os::error::{cause, errno_words};
@@ -20,23 +22,56 @@ use crate::os::sys;
 /// Enough to prepare a launch; the child has a stack of its own.
 const THREAD_STACK: usize = 128 * 1024;
 
-/// Most launches that wait for a helper; the caller makes the rest by itself.
-const AHEAD_MAX: usize = 1024;
+/// Launches that are prepared ahead of the threads which make them, for each thread.
+const AHEAD_PER_THREAD: usize = 2;
 
-/// Ways to make a process, best first; a seccomp profile or an emulator may not allow the first ones.
-const WAYS: [(sys::Sharing, bool); 4] = [
-    (sys::Sharing::Memory, true),
-    (sys::Sharing::Memory, false),
-    (sys::Sharing::Copy, true),
-    (sys::Sharing::Copy, false),
+/// A way to make a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// All that we wish for, in one call.
+    Clone3,
+    Clone {
+        sharing: sys::Sharing,
+        pidfd: bool,
+    },
+}
+
+/// Best first; a seccomp profile or an emulator may not allow the first ones.
+const WAYS: [Way; 5] = [
+    Way::Clone3,
+    Way::Clone { sharing: sys::Sharing::Memory, pidfd: true },
+    Way::Clone { sharing: sys::Sharing::Memory, pidfd: false },
+    Way::Clone { sharing: sys::Sharing::Copy, pidfd: true },
+    Way::Clone { sharing: sys::Sharing::Copy, pidfd: false },
 ];
 
 /// The first of [`WAYS`] that has not been refused.
 static WAY: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    /// Mapped once a thread: no two children of it are between clone and exec at the same time.
-    static STACK: RefCell<Option<sys::Stack>> = const { RefCell::new(None) };
+    /// Made once a thread: no two children of it are between clone and exec at the same time.
+    static ROOM: RefCell<Option<Room>> = const { RefCell::new(None) };
+}
+
+/// What a thread needs to make processes.
+struct Room {
+    stack: sys::Stack,
+    staging: Option<Staging>,
+}
+
+impl Room {
+    fn new(staging: Option<Staging>) -> Result<Self, SpawnFailure> {
+        let stack = sys::Stack::new().map_err(|error| SpawnFailure {
+            cause: SpawnCause::NoResources,
+            why: format!("cannot make a process: {}", cause(&error)),
+        })?;
+        Ok(Self { stack, staging })
+    }
+
+    /// Makes this thread use it; without it, the thread makes one without staging when it first needs one.
+    fn settle(room: Result<Self, SpawnFailure>) {
+        ROOM.set(room.ok());
+    }
 }
 
 /// Threads made at start, so that many units start at once without a thread made on the fly.
@@ -45,8 +80,11 @@ pub struct Spawners {
     threads: usize,
 }
 
+/// Launches that nobody has taken up, with their places.
+type Launches = VecDeque<(usize, Launch)>;
+
 struct Job {
-    launches: Arc<Mutex<Vec<(usize, Launch)>>>,
+    launches: Arc<Mutex<Launches>>,
     results: Sender<(usize, Result<Child, SpawnFailure>)>,
 }
 
@@ -57,28 +95,48 @@ impl Spawners {
     pub fn new(threads: usize) -> Self {
         let (jobs, waiting) = channel();
         let waiting = Arc::new(Mutex::new(waiting));
+        // Here, while few descriptors are open.
+        Room::settle(Room::new(Staging::new()));
         let made = (0..threads).map_while(|_| {
             let waiting = Arc::clone(&waiting);
+            let staging = Staging::new();
             let builder = Builder::new().name("spawn".to_owned()).stack_size(THREAD_STACK);
-            builder.spawn(move || work(&waiting)).ok()
+            builder.spawn(move || work(&waiting, staging)).ok()
         });
         let threads = made.count();
         Self { jobs: (threads > 0).then_some(jobs), threads }
     }
 
-    /// Makes all these processes, the calling thread helping; results in the order of the launches.
+    /// Makes all these processes, the calling thread helping; results in the order of the launches. The first is under
+    /// way while the later ones are still prepared.
     #[must_use]
-    pub fn launch_all(&self, launches: Vec<Launch>) -> Vec<Result<Child, SpawnFailure>> {
-        let count = launches.len();
+    pub fn launch_all(
+        &self,
+        launches: impl IntoIterator<Item = Launch>,
+    ) -> Vec<Result<Child, SpawnFailure>> {
         let (results, done) = channel();
-        let queue = Arc::new(Mutex::new(launches.into_iter().enumerate().rev().collect::<Vec<_>>()));
-        // Waking a thread costs as much as a spawn: one is woken for each launch beside the first.
-        let helpers = self.threads.min(count.saturating_sub(1)).min(AHEAD_MAX);
-        for jobs in self.jobs.iter().cycle().take(helpers) {
-            // When a helper is gone the others, or this thread, do its work.
-            let _ = jobs.send(Job { launches: Arc::clone(&queue), results: results.clone() });
+        let queue = Arc::new(Mutex::new(VecDeque::new()));
+        let mut count = 0;
+        let mut helpers = self.jobs.iter().cycle().take(self.threads);
+        for wanted in launches {
+            let waiting = {
+                let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
+                queue.push_back((count, wanted));
+                queue.len()
+            };
+            count += 1;
+            // Waking a thread costs as much as a spawn: none is woken for a single launch.
+            if count > 1
+                && let Some(jobs) = helpers.next()
+            {
+                // When a helper is gone the others, or this thread, do its work.
+                let _ = jobs.send(Job { launches: Arc::clone(&queue), results: results.clone() });
+            }
+            if count > 1 && waiting > self.threads * AHEAD_PER_THREAD {
+                take_one(&queue, &results);
+            }
         }
-        take_all(&queue, &results);
+        while take_one(&queue, &results) {}
         drop(results);
         let mut made: Vec<Option<Result<Child, SpawnFailure>>> = (0..count).map(|_| None).collect();
         for (number, result) in done.iter().take(count) {
@@ -96,47 +154,45 @@ fn lost() -> SpawnFailure {
     }
 }
 
-fn work(waiting: &Mutex<Receiver<Job>>) {
+fn work(waiting: &Mutex<Receiver<Job>>, staging: Option<Staging>) {
     // Signals are for the main thread.
     let _ = sys::set_mask(sys::ALL_SIGNALS);
+    Room::settle(Room::new(staging));
     loop {
         let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
         match job {
-            Ok(job) => take_all(&job.launches, &job.results),
+            Ok(job) => while take_one(&job.launches, &job.results) {},
             Err(_) => return,
         }
     }
 }
 
-fn take_all(queue: &Mutex<Vec<(usize, Launch)>>, results: &Sender<(usize, Result<Child, SpawnFailure>)>) {
-    loop {
-        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let Some((number, wanted)) = next else { return };
-        // Nobody waits any longer only when the caller is gone, and then nothing matters.
-        let _ = results.send((number, launch(&wanted)));
-    }
+/// Makes the process that has waited longest; `false` when none waits.
+fn take_one(queue: &Mutex<Launches>, results: &Sender<(usize, Result<Child, SpawnFailure>)>) -> bool {
+    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    let Some((number, wanted)) = next else { return false };
+    // Nobody waits any longer only when the caller is gone, and then nothing matters.
+    let _ = results.send((number, launch(&wanted)));
+    true
 }
 
 /// Makes the process that `plan` describes.
 pub(super) fn start(plan: &Plan) -> Result<Child, SpawnFailure> {
-    STACK.with_borrow_mut(|slot| {
+    ROOM.with_borrow_mut(|slot| {
         if slot.is_none() {
-            *slot = Some(sys::Stack::new().map_err(|error| SpawnFailure {
-                cause: SpawnCause::NoResources,
-                why: format!("cannot make a process: {}", cause(&error)),
-            })?);
+            *slot = Some(Room::new(None)?);
         }
         match slot {
-            Some(stack) => start_on(stack, plan),
+            Some(room) => start_in(room, plan),
             None => Err(lost()),
         }
     })
 }
 
-fn start_on(stack: &sys::Stack, plan: &Plan) -> Result<Child, SpawnFailure> {
-    let report = Report(stack.report());
+fn start_in(room: &Room, plan: &Plan) -> Result<Child, SpawnFailure> {
+    let report = Report(room.stack.report());
     report.clear();
-    let (pid, pidfd) = clone_some_way(stack, plan, &report).map_err(|errno| SpawnFailure {
+    let (pid, pidfd) = clone_some_way(room, plan, &report).map_err(|errno| SpawnFailure {
         cause: kind_of(errno, SpawnCause::Context),
         why: format!("cannot make a process: {}", errno_words(errno)),
     })?;
@@ -151,18 +207,24 @@ fn start_on(stack: &sys::Stack, plan: &Plan) -> Result<Child, SpawnFailure> {
 
 /// The best way that works here; which one that is, is found out once.
 fn clone_some_way(
-    stack: &sys::Stack,
+    room: &Room,
     plan: &Plan,
     report: &Report<'_>,
 ) -> Result<(Pid, Option<OwnedFd>), i32> {
     let first = WAY.load(Ordering::Relaxed);
     let mut refused = libc::ENOSYS;
-    for (number, (sharing, pidfd)) in WAYS.iter().enumerate().skip(first) {
-        match clone_one_way(stack, plan, report, *sharing, *pidfd) {
-            Err(errno @ (libc::EINVAL | libc::ENOSYS | libc::EPERM)) => refused = errno,
+    for (number, way) in WAYS.iter().enumerate().skip(first) {
+        match clone_one_way(room, plan, report, *way) {
+            Err(errno @ (libc::EINVAL | libc::ENOSYS | libc::EPERM | libc::E2BIG)) => refused = errno,
+            // The group does not take it; the other ways start it all the same and warn.
+            Err(errno) if *way == Way::Clone3 && plan.cgroup.is_some() && is_about_group(errno) => {
+                refused = errno;
+            }
             Err(errno) => return Err(errno),
             Ok(made) => {
-                WAY.store(number, Ordering::Relaxed);
+                if plan.cgroup.is_none() {
+                    WAY.store(number, Ordering::Relaxed);
+                }
                 return Ok(made);
             }
         }
@@ -170,23 +232,46 @@ fn clone_some_way(
     Err(refused)
 }
 
+/// Errors of `clone3` that come from the control group.
+fn is_about_group(errno: i32) -> bool {
+    [libc::EACCES, libc::EBUSY, libc::ENODEV, libc::EOPNOTSUPP, libc::EBADF, libc::EROFS].contains(&errno)
+}
+
 fn clone_one_way(
-    stack: &sys::Stack,
+    room: &Room,
     plan: &Plan,
     report: &Report<'_>,
-    sharing: sys::Sharing,
-    pidfd: bool,
+    way: Way,
 ) -> Result<(Pid, Option<OwnedFd>), i32> {
+    let (sharing, pidfd) = match way {
+        Way::Clone3 => (sys::Sharing::Memory, true),
+        Way::Clone { sharing, pidfd } => (sharing, pidfd),
+    };
     // A child with a copy does not hold us up: the end of this pipe, closed by exec or exit, tells that it is done.
     let pipe = match sharing {
         sys::Sharing::Memory => None,
         sys::Sharing::Copy => Some(std::io::pipe().map_err(|error| error.raw_os_error().unwrap_or(0))?),
     };
+    let held = match sharing {
+        sys::Sharing::Memory => room.staging.as_ref().and_then(|staging| staging.hold(plan)),
+        sys::Sharing::Copy => None,
+    };
+    let cloning = sys::Cloning { sharing, pidfd, shares_fds: held.is_some() };
+    let birth = Birth {
+        shares_fds_above: held.as_ref().map(Held::line),
+        signals: if way == Way::Clone3 { ignored() } else { u64::MAX },
+        is_in_cgroup: way == Way::Clone3,
+    };
+    let body = || child::run(plan, birth, report);
     // No handler of ours may run in the child, which shares our memory: everything is blocked until its dispositions
     // are the default ones.
     let before = sys::set_mask(sys::ALL_SIGNALS)?;
-    let made = sys::clone(stack, sharing, pidfd, &|| child::run(plan, report));
+    let made = match way {
+        Way::Clone3 => sys::clone3(&room.stack, cloning, plan.cgroup.as_ref().map(Cell::get), &body),
+        Way::Clone { .. } => sys::clone(&room.stack, cloning, &body),
+    };
     sys::set_mask(before)?;
+    drop(held);
     if let (Some((mut reader, writer)), Ok(_)) = (pipe, &made) {
         drop(writer);
         // Nothing is ever written: it fails at the end, and only there.
@@ -195,11 +280,17 @@ fn clone_one_way(
     made
 }
 
+/// Signals that svinit ignores. Decided when it starts, long before the first child.
+fn ignored() -> u64 {
+    static IGNORED: OnceLock<u64> = OnceLock::new();
+    *IGNORED.get_or_init(sys::ignored_signals)
+}
+
 #[cfg(test)]
 pub(super) fn start_with_a_copy(plan: &Plan) -> Result<Child, SpawnFailure> {
-    let stack = sys::Stack::new().map_err(|_| lost())?;
-    let report = Report(stack.report());
-    let made = clone_one_way(&stack, plan, &report, sys::Sharing::Copy, false);
+    let room = Room::new(None)?;
+    let report = Report(room.stack.report());
+    let made = clone_one_way(&room, plan, &report, Way::Clone { sharing: sys::Sharing::Copy, pidfd: false });
     let (pid, _) = made.map_err(|_| lost())?;
     match report.failed() {
         Some(failed) => {
