@@ -39,9 +39,17 @@ impl Own {
         OwnLayer(self.clone())
     }
 
+    /// As [`Own::say`], but the line may wait until the driver has done its turn: nobody is woken for it.
+    pub(super) fn say_in_turn(&self, unit: Option<&UnitName>, level: LogLevel, text: &str) {
+        if level <= self.level {
+            self.writer.say(unit.map(UnitName::as_str), level, text);
+        }
+    }
+
     fn say_about(&self, unit: Option<&str>, level: LogLevel, text: &str) {
         if level <= self.level {
             self.writer.say(unit, level, text);
+            self.writer.wake();
         }
     }
 }

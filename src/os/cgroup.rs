@@ -46,8 +46,8 @@ impl Cgroups {
     /// Takes hold of our own group, if it can be written to; moves svinit into a leaf of it where that brings
     /// controllers. `None` in ordinary containers. To be called before the first child is made.
     #[must_use]
-    pub fn detect() -> Option<Self> {
-        let own = own_dir()?;
+    pub fn detect(places: &Places) -> Option<Self> {
+        let own = places.own_dir()?;
         let members = members_of(&own);
         let pid = Pid(sys::own_pid());
         if !members.contains(&pid) {
@@ -195,20 +195,32 @@ impl Drop for Cgroup {
     }
 }
 
-/// The directory of our own group in version 2, as it is mounted here.
-pub(super) fn own_dir() -> Option<PathBuf> {
-    let groups = read(Path::new("/proc/self/cgroup"))?;
-    let mounts = read(Path::new("/proc/self/mountinfo"))?;
-    dir_in(&groups, &mounts, "0::", "cgroup2", "")
+/// Where our own groups are, as it was when svinit started: what it was put into by whoever made the container.
+#[derive(Debug)]
+pub struct Places {
+    groups: String,
+    mounts: String,
 }
 
-/// The directory of our own group in the hierarchy of the memory controller of version 1.
-pub(super) fn own_memory_dir() -> Option<PathBuf> {
-    let groups = read(Path::new("/proc/self/cgroup"))?;
-    let mounts = read(Path::new("/proc/self/mountinfo"))?;
-    let line = groups.lines().find(|line| line.contains(":memory:"))?;
-    let (start, _) = line.split_at(line.find(":memory:")? + ":memory:".len());
-    dir_in(&groups, &mounts, start, "cgroup", "memory")
+impl Places {
+    /// Reads them. To be called before [`Cgroups::detect`], which moves svinit.
+    #[must_use]
+    pub fn read() -> Self {
+        let text = |path| read(Path::new(path)).unwrap_or_default();
+        Self { groups: text("/proc/self/cgroup"), mounts: text("/proc/self/mountinfo") }
+    }
+
+    /// The directory of our own group in version 2, as it is mounted here.
+    pub(super) fn own_dir(&self) -> Option<PathBuf> {
+        dir_in(&self.groups, &self.mounts, "0::", "cgroup2", "")
+    }
+
+    /// The directory of our own group in the hierarchy of the memory controller of version 1.
+    pub(super) fn own_memory_dir(&self) -> Option<PathBuf> {
+        let line = self.groups.lines().find(|line| line.contains(":memory:"))?;
+        let (start, _) = line.split_at(line.find(":memory:")? + ":memory:".len());
+        dir_in(&self.groups, &self.mounts, start, "cgroup", "memory")
+    }
 }
 
 /// Our path in a hierarchy, seen from where a part of it is mounted.

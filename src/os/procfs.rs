@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io::Read;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use crate::lifecycle::event::Pid;
@@ -13,7 +14,7 @@ use crate::lifecycle::event::Pid;
 const LENGTH_MAX: usize = 4096;
 
 /// Most bytes of a `children` file that are read: some 10,000 numbers.
-const CHILDREN_MAX: u64 = 128 * 1024;
+const CHILDREN_MAX: usize = 128 * 1024;
 
 /// What `/proc/PID/stat` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,15 +123,47 @@ pub fn descriptors(pid: Pid) -> u64 {
 /// Children of all threads of a process, orphans that fell to it included. `None`: it is gone, or this kernel does not tell.
 #[must_use]
 pub fn children(pid: Pid) -> Option<Vec<Pid>> {
+    children_in(&children_files(pid)?)
+}
+
+/// The files that list the children of each thread of a process; they can be read again and again.
+#[must_use]
+pub fn children_files(pid: Pid) -> Option<Vec<fs::File>> {
+    let threads = numbers_in(&format!("/proc/{pid}/task"))?;
+    let file = |thread| fs::File::open(format!("/proc/{pid}/task/{thread}/children")).ok();
+    let files: Vec<fs::File> = threads.into_iter().filter_map(file).collect();
+    (!files.is_empty()).then_some(files)
+}
+
+/// What such files list now. `None`: the process is gone.
+#[must_use]
+pub fn children_in(files: &[fs::File]) -> Option<Vec<Pid>> {
     let mut found = Vec::new();
     let mut told = false;
-    for thread in numbers_in(&format!("/proc/{pid}/task"))? {
-        if let Some(text) = read_up_to(&format!("/proc/{pid}/task/{thread}/children"), CHILDREN_MAX) {
+    let mut text = Vec::new();
+    for file in files {
+        text.clear();
+        // A thread that has ended has no children any more.
+        if read_from_start(file, &mut text).is_ok() {
             told = true;
             found.extend(parse_pids(&text));
         }
     }
     told.then_some(found)
+}
+
+/// Up to [`CHILDREN_MAX`] bytes, wherever the file was read before.
+fn read_from_start(file: &fs::File, text: &mut Vec<u8>) -> std::io::Result<()> {
+    let mut part = [0; LENGTH_MAX];
+    while text.len() < CHILDREN_MAX {
+        let length = file.read_at(&mut part, u64::try_from(text.len()).unwrap_or(u64::MAX))?;
+        // The kernel gives whole numbers; what is short of a page is all there is.
+        text.extend_from_slice(&part[..length]);
+        if length == 0 {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Every process that is to be seen.

@@ -101,6 +101,11 @@ impl AsFd for Signals {
     }
 }
 
+/// Those that have a handler of ours after [`Signals::install`], a bit each.
+pub(super) fn taken() -> u64 {
+    TAKEN.into_iter().chain(REAL_TIME).fold(0, |all, signal| all | sys::signal_bit(signal))
+}
+
 /// Blocks every signal of the calling thread, so that none is lost over a re-exec; [`Signals::install`] ends it.
 pub fn block_all() {
     // The set is ours and the operation exists: there is nothing to fail.

@@ -431,26 +431,6 @@ pub(super) fn default_signals(signals: u64) {
     }
 }
 
-/// Which signals this process ignores.
-pub(super) fn ignored_signals() -> u64 {
-    let is_ignored = |signal: &i32| {
-        // The first word of the kernel's structure is the handler, on every machine but MIPS.
-        let mut action = [0_u64; 5];
-        // SAFETY: the kernel writes a structure of at most 40 bytes to `action` and changes nothing.
-        let asked = unsafe {
-            libc::syscall(
-                libc::SYS_rt_sigaction,
-                *signal,
-                ptr::null::<c_void>(),
-                action.as_mut_ptr(),
-                size_of::<u64>(),
-            )
-        };
-        asked == 0 && usize::try_from(action[0]) == Ok(libc::SIG_IGN)
-    };
-    (1..=64).filter(is_ignored).fold(0, |all, signal| all | signal_bit(signal))
-}
-
 /// A session of its own.
 pub(super) fn setsid() -> Result<(), Errno> {
     // SAFETY: no arguments.

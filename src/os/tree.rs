@@ -9,6 +9,7 @@
 //! opened first and checked to be the right process afterwards.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::sync::Arc;
 
 use crate::lifecycle::event::{Pid, RunId};
@@ -34,8 +35,11 @@ const TICK_US: u64 = 10_000;
 /// Knows which processes belong to which run.
 #[derive(Debug)]
 pub struct Trees {
-    /// Children of ours that were not reaped, and what they are.
-    children: BTreeMap<Pid, RunId>,
+    /// Children of ours that were not reaped, and what they are; adopted ones as far as they were met. What one is
+    /// stays true: its number is not given away before we reap it.
+    children: BTreeMap<Pid, Option<RunId>>,
+    /// Where the kernel lists our children: a file for each thread of ours. Kept open, each crash reads them.
+    lists: Option<Vec<File>>,
     /// First process of each run: its session has this number, also when it is gone itself.
     firsts: BTreeMap<RunId, Pid>,
     /// Control groups of runs that have one.
@@ -76,6 +80,7 @@ impl Trees {
     pub fn detect() -> Self {
         Self {
             children: BTreeMap::new(),
+            lists: None,
             firsts: BTreeMap::new(),
             cgroups: BTreeMap::new(),
             own: Pid(sys::own_pid()),
@@ -97,7 +102,7 @@ impl Trees {
 
     /// `pid`, a child of ours, is the first process of `run`. To be told right after each launch.
     pub fn started(&mut self, run: RunId, pid: Pid, cgroup: Option<&Arc<Cgroup>>) {
-        self.children.insert(pid, run);
+        self.children.insert(pid, Some(run));
         self.firsts.insert(run, pid);
         if let Some(cgroup) = cgroup {
             self.cgroups.insert(run, Arc::clone(cgroup));
@@ -114,7 +119,7 @@ impl Trees {
     pub fn forget(&mut self, run: RunId) {
         self.firsts.remove(&run);
         self.cgroups.remove(&run);
-        self.children.retain(|_, known| *known != run);
+        self.children.retain(|_, known| *known != Some(run));
     }
 
     /// The run that a process belongs to: by its tag, its ancestors' or its session; of a zombie as well. `None`: it
@@ -136,8 +141,8 @@ impl Trees {
 
     /// The run that one process is known or marked to be of, without asking its ancestors.
     fn mark_of(&self, pid: Pid) -> Option<RunId> {
-        if let Some(run) = self.children.get(&pid) {
-            return Some(*run);
+        if let Some(known) = self.children.get(&pid) {
+            return *known;
         }
         tag::of(pid).or_else(|| if self.can_tag { None } else { self.run_of_session(pid) })
     }
@@ -154,30 +159,53 @@ impl Trees {
         self.walk(run).into_iter().map(|met| met.pid).collect()
     }
 
-    /// Nothing of `run` lives. Cheap: meant to be asked after every end of a process.
+    /// One look at our children: which runs have one among them. Whatever lives descends from a child of ours that
+    /// carries the tag, so a run without one has nothing. `None`: this kernel does not tell children.
+    pub fn living(&mut self) -> Option<BTreeSet<RunId>> {
+        for child in self.own_children()? {
+            if !self.children.contains_key(&child) {
+                let run = self.mark_of(child);
+                self.children.insert(child, run);
+            }
+        }
+        Some(self.children.values().flatten().copied().collect())
+    }
+
+    /// Something of `run` lives or waits to be reaped, as `living` has told.
     #[must_use]
-    pub fn is_empty(&self, run: RunId) -> bool {
+    pub fn is_left(&self, run: RunId, living: &Option<BTreeSet<RunId>>) -> bool {
         if !self.has_proc {
-            return !self.session_answers(run);
+            return self.session_answers(run);
         }
         if self.own_group(run).is_some_and(|cgroup| cgroup.populated() == Some(true)) {
-            return false;
+            return true;
         }
-        match procfs::children(self.own) {
-            // Whatever lives descends from a child of ours that carries the tag: without such a child there is nothing.
-            Some(children) => !children.into_iter().any(|child| self.is_root(run, child)),
-            None => self.scan(run).is_empty(),
+        match living {
+            Some(living) => living.contains(&run),
+            None => !self.scan(run).is_empty(),
         }
     }
 
-    /// A child of ours from which living processes of `run` may descend.
-    fn is_root(&self, run: RunId, child: Pid) -> bool {
-        self.mark_of(child) == Some(run) && procfs::stat(child).is_some_and(|stat| !stat.is_dead())
+    /// Nothing of `run` lives or waits to be reaped.
+    pub fn is_empty(&mut self, run: RunId) -> bool {
+        let living = self.living();
+        !self.is_left(run, &living)
+    }
+
+    /// Children of all our threads. The files are opened at the first call: all threads of svinit are there by then.
+    fn own_children(&mut self) -> Option<Vec<Pid>> {
+        if self.lists.is_none() {
+            self.lists = procfs::children_files(self.own);
+        }
+        procfs::children_in(self.lists.as_deref()?)
     }
 
     /// Everything of `run` that lives, parents first.
     fn walk(&self, run: RunId) -> Vec<Met> {
-        let Some(children) = procfs::children(self.own) else { return self.scan(run) };
+        let Some(children) = self.lists.as_deref().map_or_else(|| procfs::children(self.own), procfs::children_in)
+        else {
+            return self.scan(run);
+        };
         let mut waiting: Vec<(Pid, Option<Pid>)> = children
             .into_iter()
             .filter(|child| self.mark_of(*child) == Some(run))

@@ -21,11 +21,12 @@ use crate::lifecycle::supervisor::{Settings, Supervisor};
 use crate::logs::own::Own;
 use crate::logs::pump::Pump;
 use crate::logs::writer::{Files, Streams, Writer};
-use crate::os::cgroup::Cgroups;
+use crate::os::cgroup::{Cgroups, Places};
 use crate::os::clock;
 use crate::os::error::{Doing, Error};
 use crate::os::files;
 use crate::os::hold;
+use crate::os::oom::OomWatch;
 use crate::os::own;
 use crate::os::poll::Poller;
 use crate::os::posture::{self, Posture};
@@ -192,7 +193,9 @@ pub fn assemble(early: Early, wishes: Wishes) -> Result<Assembled, Error> {
         pump.say(None, LogLevel::Warn, warning);
     }
 
-    let cgroups = Cgroups::detect();
+    let places = Places::read();
+    let oom = OomWatch::container(&places);
+    let cgroups = Cgroups::detect(&places);
     let settings = Settings {
         seed: RandomState::new().hash_one(started.0),
         shutdown_timeout: wishes.daemon.shutdown_timeout,
@@ -226,7 +229,7 @@ pub fn assemble(early: Early, wishes: Wishes) -> Result<Assembled, Error> {
         core_limit: early.core_limit,
         uid: early.posture.uid,
     };
-    let hands = Hands::new(setting, Tools { trees, cgroups, pump, poller, probes, spawners });
+    let hands = Hands::new(setting, Tools { trees, cgroups, oom, pump, poller, probes, spawners });
     let reader = Reader::new(Arc::clone(&board)).with_usage(asks.clone());
     let handle = Handle::new(reader, asks);
     let sources = Sources { signals: early.signals, asks: asked, answers };

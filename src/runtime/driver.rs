@@ -111,7 +111,7 @@ impl Driver {
         let now = clock::now();
         let actions = self.supervisor.boot(now);
         self.perform(actions, now);
-        self.hands.launch();
+        self.step();
         self.publish();
         loop {
             if let Some(end) = self.end.take() {
@@ -215,21 +215,32 @@ impl Driver {
         }
     }
 
+    /// Tells the machine what has come, does what it wishes, and goes on with what comes of that: the end of a process,
+    /// the look at what it left and the start of the next are one turn.
     fn step(&mut self) {
-        let now = clock::now();
+        let mut now = clock::now();
         if self.supervisor.next_deadline().is_some_and(|at| at <= now) {
             self.hands.facts.push_back(Event::Tick);
         }
-        for _ in 0..FACTS_A_TURN {
-            let Some(fact) = self.hands.facts.pop_front() else { break };
-            let actions = self.supervisor.step(fact, now);
-            self.perform(actions, now);
-            if self.end.is_some() {
+        let mut told = 0;
+        loop {
+            while told < FACTS_A_TURN
+                && let Some(fact) = self.hands.facts.pop_front()
+            {
+                told += 1;
+                let actions = self.supervisor.step(fact, now);
+                self.perform(actions, now);
+                if self.end.is_some() {
+                    return;
+                }
+            }
+            self.hands.launch();
+            self.hands.look_at_trees();
+            if told >= FACTS_A_TURN || self.hands.facts.is_empty() {
                 return;
             }
+            now = clock::now();
         }
-        self.hands.launch();
-        self.hands.look_at_trees();
     }
 
     fn perform(&mut self, actions: Vec<Action>, now: Time) {
@@ -254,6 +265,7 @@ impl Driver {
         self.supervisor.view(unit).map(Arc::new)
     }
 
+    /// Lets everybody else know: who looks at the board, who reads the log.
     fn publish(&mut self) {
         let phase = self.supervisor.phase();
         if phase != self.phase {
@@ -266,6 +278,7 @@ impl Driver {
             self.counters = counters;
             self.board.set_counters(counters);
         }
+        self.hands.pump.wake();
     }
 
     fn say_phase(&mut self, phase: Phase) {

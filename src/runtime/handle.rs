@@ -95,8 +95,7 @@ struct BoardState {
     sources: Arc<Sources>,
     phase: Phase,
     change_id: u64,
-    /// Dropped at the end, by which whoever listens knows that nothing more will come.
-    changes: Option<broadcast::Sender<Arc<Change>>>,
+    feed: Feed,
     counters: Counters,
 }
 
@@ -115,6 +114,13 @@ pub struct Counters {
     pub log_dropped: u64,
 }
 
+/// Where changes are told. Its room for [`CHANGES_BACKLOG`] of them is taken when somebody first listens.
+enum Feed {
+    Unasked,
+    Open(broadcast::Sender<Arc<Change>>),
+    Closed,
+}
+
 impl Board {
     /// A board that shows `views`.
     #[must_use]
@@ -127,7 +133,7 @@ impl Board {
             phase: Phase::Booting,
             change_id: 0,
             counters: Counters::default(),
-            changes: Some(broadcast::channel(CHANGES_BACKLOG).0),
+            feed: Feed::Unasked,
         };
         Arc::new(Self { state: Mutex::new(state), info })
     }
@@ -139,7 +145,7 @@ impl Board {
         state.units.insert(view.name.clone(), Arc::clone(&view));
         state.change_id += 1;
         let change = Arc::new(Change { id: state.change_id, at, was, health_was, view });
-        if let Some(changes) = &state.changes {
+        if let Feed::Open(changes) = &state.feed {
             // No listener is no error.
             let _ = changes.send(Arc::clone(&change));
         }
@@ -148,7 +154,7 @@ impl Board {
 
     /// Nothing will change any more. Called by the driver only.
     pub fn close(&self) {
-        self.lock().changes = None;
+        self.lock().feed = Feed::Closed;
     }
 
     /// Called by the driver only.
@@ -258,9 +264,17 @@ impl Reader {
     /// Every change from here on.
     #[must_use]
     pub fn changes(&self) -> broadcast::Receiver<Arc<Change>> {
-        let state = self.board.lock();
+        let mut state = self.board.lock();
         // After the end: a channel that nobody sends to, which is what is true.
-        state.changes.as_ref().map_or_else(|| broadcast::channel(1).1, broadcast::Sender::subscribe)
+        match &mut state.feed {
+            Feed::Open(changes) => changes.subscribe(),
+            Feed::Closed => broadcast::channel(1).1,
+            feed @ Feed::Unasked => {
+                let (changes, coming) = broadcast::channel(CHANGES_BACKLOG);
+                *feed = Feed::Open(changes);
+                coming
+            }
+        }
     }
 }
 

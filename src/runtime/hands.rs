@@ -64,6 +64,8 @@ pub struct Tools {
     pub trees: Trees,
     /// Control groups, where they can be made.
     pub cgroups: Option<Cgroups>,
+    /// The container's own counter of kills for want of memory.
+    pub oom: OomWatch,
     /// The log.
     pub pump: Pump,
     /// Watches the pipes and sockets of units.
@@ -127,7 +129,7 @@ impl Hands {
     /// Hands that have touched nothing.
     #[must_use]
     pub fn new(setting: Setting, tools: Tools) -> Self {
-        let Tools { trees, cgroups, pump, poller, probes, spawners } = tools;
+        let Tools { trees, cgroups, oom, pump, poller, probes, spawners } = tools;
         Self {
             signs: Signs::new(setting.dir.clone(), Arc::clone(&poller)),
             setting,
@@ -146,7 +148,7 @@ impl Hands {
             terminal: None,
             cgroups,
             groups: BTreeMap::new(),
-            oom: OomWatch::container(),
+            oom,
             credentials: BTreeMap::new(),
             warned: BTreeSet::new(),
             unreaped: false,
@@ -243,11 +245,13 @@ impl Hands {
         }
         self.look = false;
         let (trees, runs) = (&mut self.trees, &self.runs);
+        let living = trees.living();
         let gone = self.closing.look(now, |run, wanted| {
             let is_alive = runs.get(run).is_some_and(Run::is_alive);
+            let is_left = trees.is_left(run, &living);
             match wanted {
-                Wanted::Killed => (trees.kill(run) > 0) | is_alive,
-                Wanted::Gone => is_alive || !trees.is_empty(run),
+                Wanted::Killed => (is_left && trees.kill(run) > 0) | is_alive,
+                Wanted::Gone => is_alive || is_left,
             }
         });
         for run in gone {

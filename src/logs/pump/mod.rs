@@ -301,8 +301,13 @@ impl Pump {
 
     /// svinit's own words, about `unit` or about itself.
     pub fn say(&mut self, unit: Option<&UnitName>, level: LogLevel, text: &str) {
-        self.own.say(unit, level, text);
+        self.own.say_in_turn(unit, level, text);
         self.absorb();
+    }
+
+    /// Has what was handed over in this turn written. To be called whenever the driver has done a turn.
+    pub fn wake(&self) {
+        self.writer.wake();
     }
 
     /// Opens all log files again.

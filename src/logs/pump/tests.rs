@@ -48,6 +48,7 @@ impl World {
 
     /// One turn of the driver; false when nothing was ready within `ms`.
     fn turn(&mut self, ms: u16) -> bool {
+        self.pump.wake();
         let mut tokens = Vec::new();
         self.poller.wait(&mut tokens, ms).unwrap();
         for token in &tokens {

@@ -14,6 +14,7 @@ use std::time::Duration;
 use crate::logs::queue::{Batch, Chunk, Queue, Room, SourceId};
 use crate::logs::rotate::Rotation;
 use crate::os::error::Error;
+use crate::os::signals;
 use crate::units::spec::{LogFormat, LogLevel, WhenBlocked};
 
 mod bell;
@@ -29,6 +30,9 @@ use streams::Outs;
 
 /// Written by one turn of a thread at most; also what may be lost to a process that dies in the middle.
 const BATCH_BYTES: usize = 256 << 10;
+
+/// So much is worth waking a thread for in the middle of a turn, that it writes while we read on.
+const EAGER_BYTES: usize = 32 << 10;
 
 /// Buffers that a lane keeps for the next chunks while it is busy.
 const SPARES: usize = 4;
@@ -132,6 +136,11 @@ impl Writer {
     #[must_use]
     pub fn start(streams: Streams, files: Files) -> Self {
         let try_thread = |name: &str, run: Box<dyn FnOnce() + Send>| {
+            let run = move || {
+                // Signals are for the main thread; each would interrupt a write here for nothing.
+                signals::block_all();
+                run();
+            };
             thread::Builder::new().name(name.to_owned()).stack_size(STACK).spawn(run).is_ok()
         };
         Self::start_with(streams, files, try_thread)
@@ -239,15 +248,16 @@ impl Writer {
         self.shared.write_own(To::Files);
     }
 
-    /// Hands over whole lines.
+    /// Hands over whole lines. The thread that writes them is woken when they are many, else by [`Writer::wake`]: each
+    /// wake-up costs as much as a spawn, and what is done in one turn of the driver is better written together.
     pub(super) fn push(&self, to: To, id: SourceId, chunk: Chunk) -> Room {
         let lane = self.shared.lane(to);
         let mut state = lane.lock();
         let room = state.queue.push(id, chunk);
-        let is_asleep = std::mem::take(&mut state.is_asleep);
+        let is_due = state.is_asleep && state.queue.waiting() >= EAGER_BYTES;
         drop(state);
-        if is_asleep {
-            lane.work.notify_one();
+        if is_due {
+            lane.wake();
         }
         if self.shared.write_own(to) && room == Room::Full {
             return if self.is_held(to, id) { Room::Full } else { Room::Left };
@@ -269,7 +279,7 @@ impl Writer {
         self.shared.lane(to).lock().spares.pop().unwrap_or_default()
     }
 
-    /// svinit's own words; see [`crate::logs::own::Own`].
+    /// svinit's own words; see [`crate::logs::own::Own`]. [`Writer::wake`] is for the caller to call.
     pub(super) fn say(&self, unit: Option<&str>, level: LogLevel, text: &str) {
         self.shared.say(unit, level, text);
     }
@@ -284,8 +294,21 @@ impl Writer {
         self.shared.voice.set_followed(followed);
     }
 
+    /// Wakes the threads for what they were handed while they slept.
+    pub(super) fn wake(&self) {
+        for lane in [&self.shared.streams, &self.shared.files] {
+            let state = lane.lock();
+            let is_due = state.is_asleep && state.queue.waiting() > 0;
+            drop(state);
+            if is_due {
+                lane.wake();
+            }
+        }
+    }
+
     /// Waits until all that waits is written, at most for `within`. False when it is not.
     pub(super) fn wait_idle(&self, within: Duration) -> bool {
+        self.wake();
         let until = crate::os::clock::now().after(within);
         let mut is_idle = true;
         for to in [To::Files, To::Streams] {

@@ -81,13 +81,7 @@ impl Shared {
             let mut bytes = Vec::new();
             self.note(&mut bytes, unit.map(Arc::from), level, line);
             let chunk = Chunk { bytes, lines: 1, out: OWN_OUT };
-            let mut state = self.streams.lock();
-            state.queue.push(self.voice.source, chunk);
-            let is_asleep = std::mem::take(&mut state.is_asleep);
-            drop(state);
-            if is_asleep {
-                self.streams.work.notify_one();
-            }
+            self.streams.lock().queue.push(self.voice.source, chunk);
         }
         self.write_own(To::Streams);
         if self.voice.is_followed.load(Ordering::Relaxed) {

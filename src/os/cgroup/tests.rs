@@ -33,7 +33,7 @@ fn a_number_is_found_by_its_whole_key() {
 /// A group beside ours in the version 2 tree of this machine, which has no controllers.
 #[test]
 fn a_group_without_controllers_is_joined_killed_and_told_empty() {
-    let Some(own) = own_dir() else {
+    let Some(own) = Places::read().own_dir() else {
         println!("skipped: no cgroup v2 is mounted");
         return;
     };

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Builder;
 
 use super::child::{self, Birth};
@@ -17,6 +17,7 @@ use super::{Child, Launch, launch};
 use crate::lifecycle::event::{Pid, SpawnCause, SpawnFailure};
 use crate::os::error::{cause, errno_words};
 use crate::os::pidfd::PidFd;
+use crate::os::signals;
 use crate::os::sys;
 
 /// Enough to prepare a launch; the child has a stack of its own.
@@ -259,7 +260,8 @@ fn clone_one_way(
     let cloning = sys::Cloning { sharing, pidfd, shares_fds: held.is_some() };
     let birth = Birth {
         shares_fds_above: held.as_ref().map(Held::line),
-        signals: if way == Way::Clone3 { ignored() } else { u64::MAX },
+        // What has a handler is the default there; what is ignored, by us or by whoever started us, is not.
+        signals: if way == Way::Clone3 { !signals::taken() } else { u64::MAX },
         is_in_cgroup: way == Way::Clone3,
     };
     let body = || child::run(plan, birth, report);
@@ -278,12 +280,6 @@ fn clone_one_way(
         let _ = reader.read_exact(&mut [0]);
     }
     made
-}
-
-/// Signals that svinit ignores. Decided when it starts, long before the first child.
-fn ignored() -> u64 {
-    static IGNORED: OnceLock<u64> = OnceLock::new();
-    *IGNORED.get_or_init(sys::ignored_signals)
 }
 
 #[cfg(test)]

@@ -36,12 +36,13 @@ impl Tree {
     /// Reaps what was killed; adopted children of this run too, by their numbers.
     fn kill_all(&mut self) -> usize {
         for sweep in 0..1000 {
-            let known = self.trees.members(self.run);
             if self.trees.kill(self.run) == 0 && self.trees.is_empty(self.run) {
                 return sweep;
             }
-            for pid in known {
-                reap::reap(pid);
+            for pid in self.trees.own_children().unwrap() {
+                if self.trees.mark_of(pid) == Some(self.run) && reap::reap(pid).is_some() {
+                    self.trees.ended(pid);
+                }
             }
         }
         panic!("outlived a thousand sweeps: {:?}", self.trees.members(self.run));
@@ -60,7 +61,6 @@ fn a_daemon_that_forked_twice_and_left_its_session_is_found_and_killed() {
     assert!(tree.trees.members(tree.run).contains(&daemon));
     assert!(tree.trees.survivors(&[]).contains(&(daemon, tree.run)));
     tree.kill_all();
-    reap::reap(daemon);
     assert!(tree.trees.is_empty(tree.run));
 }
 
@@ -86,16 +86,18 @@ fn a_tree_is_walked_parents_first_and_signalled_as_a_whole() {
 }
 
 #[test]
-fn a_zombie_still_tells_its_run_but_does_not_count_as_alive() {
-    let tree = Tree::of("exit 5");
+fn a_zombie_is_no_member_and_its_run_is_not_gone_before_it_is_reaped() {
+    let mut tree = Tree::of("exit 5");
     let pidfd = tree.child.pidfd.as_ref().unwrap();
     let mut polled = [nix::poll::PollFd::new(std::os::fd::AsFd::as_fd(pidfd), nix::poll::PollFlags::POLLIN)];
     while nix::poll::poll(&mut polled, 20_000_u16) == Err(nix::errno::Errno::EINTR) {}
     assert_eq!(tag::of(tree.child.pid), Some(tree.run));
-    assert!(tree.trees.is_empty(tree.run));
     assert_eq!(tree.trees.members(tree.run), []);
     assert_eq!(reap::peek_at(tree.child.pid).unwrap().status, ExitStatus::Code(5));
+    assert!(!tree.trees.is_empty(tree.run), "its end is still to be told");
     end_of(&tree.child);
+    tree.trees.ended(tree.child.pid);
+    assert!(tree.trees.is_empty(tree.run));
 }
 
 #[test]
