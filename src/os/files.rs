@@ -114,16 +114,22 @@ pub fn set_owner(path: &Path, uid: u32, gid: u32) -> Result<(), Error> {
         })
 }
 
-/// Where svinit may keep sockets and credentials, made if it is not there: the first that can be of `/run/svinit`,
-/// `$XDG_RUNTIME_DIR/svinit` (handed in), `/tmp/svinit-UID`. Mode 0711.
+/// A new, empty directory `name` for sockets and credentials, in the first place where one can be made: `/run/svinit`,
+/// `$XDG_RUNTIME_DIR/svinit` (handed in), `/tmp/svinit-UID`. What was there under this name is removed. Mode 0711.
 ///
 /// # Errors
-/// None can be made.
-pub fn runtime_dir(xdg: Option<&Path>) -> Result<PathBuf, Error> {
+/// It can be made nowhere; the last place's reason.
+pub fn runtime_dir(xdg: Option<&Path>, name: &str) -> Result<PathBuf, Error> {
     let mut last = Error::new("find a place for sockets", "there is none");
     for place in runtime_dirs(xdg) {
-        match make_dir(&place, 0o711).and_then(|()| can_write(&place)) {
-            Ok(()) => return Ok(place),
+        let dir = place.join(name);
+        let made = make_dir(&place, 0o711).and_then(|()| {
+            // Whether it could be removed is seen by making it.
+            let _ = fs::remove_dir_all(&dir);
+            make_dir(&dir, 0o711)
+        });
+        match made {
+            Ok(()) => return Ok(dir),
             Err(error) => last = error,
         }
     }
@@ -136,13 +142,6 @@ pub fn runtime_dirs(xdg: Option<&Path>) -> Vec<PathBuf> {
     let xdg = xdg.filter(|path| path.is_absolute()).map(|path| path.join("svinit"));
     let own = PathBuf::from(format!("/tmp/svinit-{}", sys::geteuid()));
     [Some("/run/svinit".into()), xdg, Some(own)].into_iter().flatten().collect()
-}
-
-/// A directory that is there on a read-only file system is of no use.
-fn can_write(dir: &Path) -> Result<(), Error> {
-    let probe = dir.join(format!(".probe.{}", std::process::id()));
-    fs::write(&probe, b"").doing(|| format!("write to {}", dir.display()))?;
-    fs::remove_file(&probe).doing(|| format!("write to {}", dir.display()))
 }
 
 #[cfg(test)]

@@ -7,8 +7,6 @@
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::os::error::{Doing, Error};
 use crate::os::sys;
@@ -56,8 +54,6 @@ const IGNORED: [i32; 4] = [libc::SIGPIPE, libc::SIGTTIN, libc::SIGTTOU, libc::SI
 /// Signals that have arrived and wait to be looked at.
 pub struct Signals {
     wake: UnixStream,
-    /// One bit a signal.
-    seen: Arc<AtomicU64>,
 }
 
 impl Signals {
@@ -71,15 +67,19 @@ impl Signals {
             let (wake, write) = UnixStream::pair()?;
             wake.set_nonblocking(true)?;
             write.set_nonblocking(true)?;
-            let (write, seen) = (Arc::new(write), Arc::new(AtomicU64::new(0)));
-            for signal in TAKEN.into_iter().chain(REAL_TIME) {
-                sys::take_signal(signal, Arc::clone(&seen), Arc::clone(&write))?;
+            sys::wake_by(write.into());
+            for signal in TAKEN {
+                sys::take_signal(signal)?;
+            }
+            for signal in REAL_TIME {
+                // An emulator may keep some for itself.
+                let _ = sys::take_signal(signal);
             }
             for signal in IGNORED {
                 sys::ignore_signal(signal)?;
             }
             sys::set_mask(0).map_err(std::io::Error::from_raw_os_error)?;
-            Ok(Self { wake, seen })
+            Ok(Self { wake })
         };
         made().doing(|| "take signals".to_owned())
     }
@@ -90,7 +90,7 @@ impl Signals {
         // First the pipe, then the bits: what comes in between is seen now and wakes once more for nothing.
         let mut rest = [0; 64];
         while matches!(self.wake.read(&mut rest), Ok(read) if read == rest.len()) {}
-        let seen = self.seen.swap(0, Ordering::SeqCst);
+        let seen = sys::seen_signals();
         (1..=64).filter(move |signal| seen & sys::signal_bit(*signal) != 0)
     }
 }

@@ -7,11 +7,9 @@
 use std::cell::Cell;
 use std::ffi::{CStr, CString, c_char, c_int, c_long, c_void};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::net::UnixStream;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::ptr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 use crate::lifecycle::event::{ExitStatus, Pid};
 
@@ -394,18 +392,44 @@ pub(super) const fn signal_bit(signal: i32) -> u64 {
     1 << (signal - 1)
 }
 
-/// From here on `signal` sets its bit in `seen` and writes a byte to `wake`, which must not block.
-pub(super) fn take_signal(signal: i32, seen: Arc<AtomicU64>, wake: Arc<UnixStream>) -> io::Result<()> {
-    let action = move || {
-        let before = errno();
-        seen.fetch_or(signal_bit(signal), Ordering::SeqCst);
-        // A full buffer is fine: a byte that wakes is in it.
-        let _ = write(wake.as_raw_fd(), b"!");
-        // SAFETY: as in `errno`; the code that was interrupted may be about to look at it.
-        unsafe { *libc::__errno_location() = before };
-    };
-    // SAFETY: the action sets an atomic and makes one system call, both allowed in a handler, and puts errno back.
-    unsafe { signal_hook::low_level::register(signal, action) }.map(drop)
+/// Signals that have come since they were last asked for.
+static SEEN: AtomicU64 = AtomicU64::new(0);
+
+/// Where a byte is written when one comes; no descriptor before the first [`take_signal`].
+static WAKE: AtomicI32 = AtomicI32::new(-1);
+
+/// Notes the signal and wakes the loop; nothing else is allowed here.
+extern "C" fn note_signal(signal: c_int) {
+    let before = errno();
+    SEEN.fetch_or(signal_bit(signal), Ordering::SeqCst);
+    // A full buffer is fine: a byte that wakes is in it.
+    let _ = write(WAKE.load(Ordering::SeqCst), b"!");
+    // SAFETY: as in `errno`; the code that was interrupted may be about to look at it.
+    unsafe { *libc::__errno_location() = before };
+}
+
+/// From here on each signal that is taken writes a byte to `wake`, which must not block. It stays open for ever: a handler
+/// may be about to write to it. One process, one such place: a second call moves it.
+pub(super) fn wake_by(wake: OwnedFd) {
+    WAKE.store(wake.into_raw_fd(), Ordering::SeqCst);
+}
+
+/// From here on `signal` is noted for [`seen_signals`].
+pub(super) fn take_signal(signal: i32) -> io::Result<()> {
+    let handler: extern "C" fn(c_int) = note_signal;
+    // SAFETY: zeros are a valid sigaction: no flags, an empty mask.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = handler as libc::sighandler_t;
+    action.sa_flags = libc::SA_RESTART;
+    // SAFETY: the handler sets an atomic and makes one system call, both allowed in a handler, and puts errno back.
+    checked(c_long::from(unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) }))
+        .map(drop)
+        .map_err(io_error)
+}
+
+/// The signals that have come since the last call, a bit each.
+pub(super) fn seen_signals() -> u64 {
+    SEEN.swap(0, Ordering::SeqCst)
 }
 
 // ---- what a child does to itself ----------------------------------------------------------------------------
@@ -491,6 +515,14 @@ pub(super) fn own_process_group() -> i32 {
 pub(super) fn dup_above(fd: RawFd, lowest: RawFd) -> Result<RawFd, Errno> {
     // SAFETY: integers only; makes a descriptor and closes none.
     checked(c_long::from(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, lowest) })).map(int)
+}
+
+/// Makes a copy of `fd` that is at least `lowest`, and closes it.
+pub(super) fn touch_above(fd: RawFd, lowest: RawFd) {
+    if let Ok(made) = dup_above(fd, lowest) {
+        // SAFETY: made just now, and nobody else knows of it.
+        drop(unsafe { OwnedFd::from_raw_fd(made) });
+    }
 }
 
 /// Makes `target` a copy of `fd` that stays open at exec; what `target` was is closed.

@@ -39,6 +39,7 @@ use crate::runtime::driver::{Driver, Sources};
 use crate::runtime::environment::Inherited;
 use crate::runtime::handle::{ASKS_BACKLOG, Board, Handle, Info, Reader, Sources as SourceTexts};
 use crate::runtime::hands::{Hands, Setting, Tools};
+use crate::runtime::prepare;
 use crate::runtime::probe::Probes;
 use crate::runtime::signals::Role;
 use crate::units::name::UnitName;
@@ -50,6 +51,9 @@ pub const HTTP_PORT: u16 = 9500;
 
 /// Mode of the control socket without and with a group.
 const SOCKET_MODES: [u32; 2] = [0o600, 0o660];
+
+/// A process, two pipes, and two more while it is made.
+const DESCRIPTORS_PER_UNIT: usize = 6;
 
 /// With fewer units at boot, threads to make them cost more than they save.
 const UNITS_WORTH_THREADS: usize = 8;
@@ -162,6 +166,7 @@ impl Traces {
 /// What was asked for by name and cannot be had, or there is no descriptor left.
 pub fn assemble(early: Early, wishes: Wishes) -> Result<Assembled, Error> {
     let started = clock::now();
+    own::expect_descriptors(wishes.set.units.len() * DESCRIPTORS_PER_UNIT);
     let (control, http) = (control_listener(&wishes)?, http_listener(wishes.http)?);
     let mut warnings = early.warnings;
     warnings.extend(control.warning.clone());
@@ -177,7 +182,7 @@ pub fn assemble(early: Early, wishes: Wishes) -> Result<Assembled, Error> {
 
     let (inherited, odd) = Inherited::own();
     warnings.extend(odd.iter().map(|name| format!("{name} is not UTF-8 and is not passed on to services")));
-    let (dir, warning) = runtime_dir(&inherited, early.posture.pid);
+    let (dir, warning) = runtime_dir(&wishes.set, &inherited, early.posture.pid);
     warnings.extend(warning);
     pump.say(None, LogLevel::Info, &first_words(&early.posture, &control, &http, wishes.set.units.len()));
     if !early.posture.is_pid1 {
@@ -325,19 +330,19 @@ fn files(set: &UnitSet) -> Files {
     if set.units.values().any(|unit| unit.log.file.is_some()) { Files::Some } else { Files::None }
 }
 
-/// A directory of this process alone, for notify sockets and credentials. What an earlier svinit of the same number has
-/// left there is removed: it cannot live any more.
-fn runtime_dir(inherited: &Inherited, pid: i32) -> (PathBuf, Option<String>) {
-    let made = files::runtime_dir(inherited.get("XDG_RUNTIME_DIR").map(Path::new)).and_then(|above| {
-        let dir = above.join(pid.to_string());
-        let _ = std::fs::remove_dir_all(&dir);
-        files::make_dir(&dir, 0o711).map(|()| dir)
-    });
-    match made {
+/// A directory of this process alone, for notify sockets and credentials: made only if some unit needs it, so that
+/// svinit does not wait for a disk. What an earlier svinit of the same number has left there is removed: it cannot live
+/// any more.
+fn runtime_dir(set: &UnitSet, inherited: &Inherited, pid: i32) -> (PathBuf, Option<String>) {
+    let unmade = || PathBuf::from("/run/svinit").join(pid.to_string());
+    if !set.units.values().any(|unit| prepare::needs_dir(unit)) {
+        return (unmade(), None);
+    }
+    match files::runtime_dir(inherited.get("XDG_RUNTIME_DIR").map(Path::new), &pid.to_string()) {
         Ok(dir) => (dir, None),
         Err(error) => {
             let warning = format!("{error}; units with type = \"notify\" or credentials cannot start");
-            (PathBuf::from("/run/svinit").join(pid.to_string()), Some(warning))
+            (unmade(), Some(warning))
         }
     }
 }

@@ -144,6 +144,11 @@ fn read(context: &Context) -> Result<Read, Error> {
     Ok(Read { files: environment::read_files(context)?, secrets, promised: Vec::new() })
 }
 
+/// Whether something of the unit is kept in svinit's own directory.
+pub(super) fn needs_dir(spec: &UnitSpec) -> bool {
+    is_notifying(spec) || !spec.context.credentials.is_empty()
+}
+
 /// Whether the unit's main process is to say by itself what it does.
 fn is_notifying(spec: &UnitSpec) -> bool {
     spec.kind == Kind::Notify || matches!(sign(spec), Some(ReadySign::Notify))
