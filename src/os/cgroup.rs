@@ -126,7 +126,8 @@ impl Cgroup {
     /// # Errors
     /// It is gone.
     pub(super) fn dir_for_joining(&self) -> Result<OwnedFd, Error> {
-        let dir = OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY).open(&self.path);
+        let dir =
+            OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY).open(&self.path);
         dir.map(OwnedFd::from).doing(|| format!("join the control group {}", self.path.display()))
     }
 

@@ -1,12 +1,15 @@
 //! The signals that svinit itself takes.
 //!
-//! PID 1 gets no signal whose disposition is default, except from outside its namespace: what is to act needs a
-//! handler, and it must be there before the first thread and the first child. Whatever mask and dispositions svinit
-//! was started with are replaced. Handlers only note the number and write to a pipe; all else happens in the loop.
+//! PID 1 gets no signal whose disposition is default, except from outside its namespace, unless it is blocked: then it
+//! stays pending, and a signalfd gives it to the loop. So they are blocked before the first thread, which inherits that,
+//! and for ever: nothing of ours is interrupted, a thousand ends of children are one wake-up, no child has a handler to
+//! get rid of, and none is lost while svinit executes itself. Whatever mask and dispositions svinit was started with
+//! are replaced.
 
+use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::os::error::{Doing, Error};
 use crate::os::sys;
@@ -25,7 +28,7 @@ pub fn name(number: i32) -> String {
     signal::name(number)
 }
 
-/// Signals that get a handler: all that a program can take without having made a mistake itself. ALRM, IO and the like
+/// Signals that are taken: all that a program can take without having made a mistake itself. ALRM, IO and the like
 /// would end a svinit that is not PID 1.
 const TAKEN: [i32; 15] = [
     libc::SIGHUP,
@@ -48,38 +51,37 @@ const TAKEN: [i32; 15] = [
 /// Real-time signals that are taken as well; 32 and 33 belong to the C library.
 const REAL_TIME: std::ops::RangeInclusive<i32> = 34..=64;
 
+/// Signals that are read by one call.
+const SIGNALS_A_READ: usize = 8;
+
 /// A closed pipe, a file at its size limit and a terminal that others have are errors of a call, not ends of svinit.
 const IGNORED: [i32; 4] = [libc::SIGPIPE, libc::SIGTTIN, libc::SIGTTOU, libc::SIGXFSZ];
 
+/// Ours, or handled by Rust's runtime to tell an overflow of the stack: what is left of them is for a child to undo.
+const NOT_DEFAULT: [i32; 6] =
+    [libc::SIGPIPE, libc::SIGTTIN, libc::SIGTTOU, libc::SIGXFSZ, libc::SIGSEGV, libc::SIGBUS];
+
+/// Whether [`Signals::install`] has been called.
+static INSTALLED: AtomicBool = AtomicBool::new(false);
+
 /// Signals that have arrived and wait to be looked at.
-pub struct Signals {
-    wake: UnixStream,
-}
+pub struct Signals(File);
 
 impl Signals {
-    /// Takes every signal that can be taken; PIPE, TTIN, TTOU and XFSZ are ignored; faults stay as they are. Nothing is
-    /// blocked afterwards, whatever mask svinit was started with. To be called once, before the first thread.
+    /// Takes every signal that can be taken; PIPE, TTIN, TTOU and XFSZ are ignored; faults stay as they are. Whatever else
+    /// was blocked or ignored is not any more. To be called once, before the first thread.
     ///
     /// # Errors
     /// No descriptor left.
     pub fn install() -> Result<Self, Error> {
         let made = || -> std::io::Result<Self> {
-            let (wake, write) = UnixStream::pair()?;
-            wake.set_nonblocking(true)?;
-            write.set_nonblocking(true)?;
-            sys::wake_by(write.into());
-            for signal in TAKEN {
-                sys::take_signal(signal)?;
-            }
-            for signal in REAL_TIME {
-                // An emulator may keep some for itself.
-                let _ = sys::take_signal(signal);
-            }
+            sys::set_mask(taken()).map_err(std::io::Error::from_raw_os_error)?;
+            sys::default_signals(!bits(NOT_DEFAULT));
             for signal in IGNORED {
                 sys::ignore_signal(signal)?;
             }
-            sys::set_mask(0).map_err(std::io::Error::from_raw_os_error)?;
-            Ok(Self { wake })
+            INSTALLED.store(true, Ordering::Relaxed);
+            Ok(Self(sys::signal_fd(taken())?.into()))
         };
         made().doing(|| "take signals".to_owned())
     }
@@ -87,56 +89,63 @@ impl Signals {
     /// The signals that have arrived since the last call, each once, in order of their numbers. To be called whenever
     /// the descriptor is readable.
     pub fn pending(&mut self) -> impl Iterator<Item = i32> + use<> {
-        // First the pipe, then the bits: what comes in between is seen now and wakes once more for nothing.
-        let mut rest = [0; 64];
-        while matches!(self.wake.read(&mut rest), Ok(read) if read == rest.len()) {}
-        let seen = sys::seen_signals();
+        let mut seen = 0;
+        let mut room = [0; sys::SIGNAL_INFO * SIGNALS_A_READ];
+        while let Ok(read) = self.0.read(&mut room)
+            && read > 0
+        {
+            for info in room[..read].chunks_exact(sys::SIGNAL_INFO) {
+                let number = info.first_chunk().map_or(0, |bytes| i32::from_ne_bytes(*bytes));
+                if (1..=64).contains(&number) {
+                    seen |= sys::signal_bit(number);
+                }
+            }
+            if read < room.len() {
+                break;
+            }
+        }
         (1..=64).filter(move |signal| seen & sys::signal_bit(*signal) != 0)
     }
 }
 
 impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.wake.as_fd()
+        self.0.as_fd()
     }
 }
 
-/// Those that have a handler of ours after [`Signals::install`], a bit each.
-pub(super) fn taken() -> u64 {
-    TAKEN.into_iter().chain(REAL_TIME).fold(0, |all, signal| all | sys::signal_bit(signal))
+/// What a child must set back to the default: after [`Signals::install`] a few, before it whatever there may be.
+pub(super) fn to_reset() -> u64 {
+    if INSTALLED.load(Ordering::Relaxed) { bits(NOT_DEFAULT) } else { u64::MAX }
 }
 
-/// Blocks every signal of the calling thread, so that none is lost over a re-exec; [`Signals::install`] ends it.
-pub fn block_all() {
-    // The set is ours and the operation exists: there is nothing to fail.
-    let _ = sys::set_mask(sys::ALL_SIGNALS);
+fn taken() -> u64 {
+    bits(TAKEN.into_iter().chain(REAL_TIME))
+}
+
+fn bits(signals: impl IntoIterator<Item = i32>) -> u64 {
+    signals.into_iter().fold(0, |all, signal| all | sys::signal_bit(signal))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::process;
-
     use super::*;
 
-    /// One test only: handlers are for the whole process.
+    /// Sent to this thread alone: in the test's process others run, which do not block what svinit's own threads do.
     #[test]
     fn a_signal_wakes_and_is_told_once_with_real_time_ones() {
+        let before = sys::set_mask(0).unwrap();
         let mut signals = Signals::install().unwrap();
-        let own = i32::try_from(process::id()).unwrap();
         for signal in [libc::SIGUSR1, libc::SIGUSR1, 37, libc::SIGPIPE, libc::SIGTTOU] {
-            sys::kill(own, signal).unwrap();
+            sys::signal_own_thread(signal).unwrap();
         }
-        let mut came = Vec::new();
-        while came.len() < 2 {
-            let mut polled = [nix::poll::PollFd::new(signals.as_fd(), nix::poll::PollFlags::POLLIN)];
-            let woken = nix::poll::poll(&mut polled, 10_000_u16);
-            assert!(matches!(woken, Ok(1) | Err(nix::errno::Errno::EINTR)), "{woken:?}");
-            // Other tests end children meanwhile.
-            came.extend(signals.pending().filter(|signal| *signal != libc::SIGCHLD));
-        }
-        came.sort_unstable();
-        assert_eq!(came, [libc::SIGUSR1, 37]);
+        let mut polled = [nix::poll::PollFd::new(signals.as_fd(), nix::poll::PollFlags::POLLIN)];
+        assert_eq!(nix::poll::poll(&mut polled, 10_000_u16), Ok(1));
+        // Other tests end children meanwhile.
+        let told: Vec<i32> = signals.pending().filter(|signal| *signal != libc::SIGCHLD).collect();
+        assert_eq!(told, [libc::SIGUSR1, 37]);
         assert_eq!(signals.pending().filter(|signal| *signal != libc::SIGCHLD).count(), 0);
+        sys::set_mask(before).unwrap();
         assert_eq!(number(&SignalName("RTMIN+3".into())), Some(37));
         assert_eq!(name(37), "RTMIN+3");
     }

@@ -2,9 +2,9 @@
 //!
 //! One way for all: a clone with shared memory on a stack of its own, the calling thread standing still until the child
 //! has executed. That takes some 50 microseconds however large svinit is and however much it has open ([`staging`]),
-//! and the child tells what went wrong through the shared memory, so "started" means that exec has succeeded. `clone3`
-//! does it where it may be used; Docker's default seccomp profile knows only `clone`. Everything that could allocate or look something up is done before, in [`plan`]; the child
-//! makes plain system calls only, in [`child`].
+//! and the child tells what went wrong through the shared memory, so "started" means that exec has succeeded. Only
+//! a control group needs `clone3`, which Docker's default seccomp profile does not know. Everything that could allocate
+//! or look something up is done before, in [`plan`]; the child makes plain system calls only, in [`child`].
 //!
 //! A child starts clean, whatever svinit itself was started with: empty mask, all 64 dispositions default, only
 //! the descriptors it was promised, its own session, and the tag of its run.

@@ -7,9 +7,8 @@
 use std::cell::Cell;
 use std::ffi::{CStr, CString, c_char, c_int, c_long, c_void};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 use crate::lifecycle::event::{ExitStatus, Pid};
 
@@ -270,9 +269,8 @@ fn made(fd: c_int) -> Option<OwnedFd> {
     (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// As [`clone`], by `clone3(2)`: every handler of ours is the default disposition in the child from its first
-/// instruction (what is ignored stays ignored), and it is born in the control group `cgroup`, the descriptor of its
-/// directory. Docker's seccomp profile answers ENOSYS.
+/// As [`clone`], by `clone3(2)`: the child is born in the control group `cgroup`, the descriptor of its directory.
+/// Docker's seccomp profile answers ENOSYS.
 #[cfg(target_arch = "x86_64")]
 pub(super) fn clone3<F: Fn() -> i32>(
     stack: &Stack,
@@ -296,16 +294,13 @@ pub(super) fn clone3<F: Fn() -> i32>(
         set_tid_size: u64,
         cgroup: u64,
     }
-    /// `CLONE_CLEAR_SIGHAND` and `CLONE_INTO_CGROUP`, which do not fit into the flags of `clone`.
-    const CLEAR_SIGHAND: u64 = 1 << 32;
+    /// `CLONE_INTO_CGROUP`, which does not fit into the flags of `clone`.
     const INTO_CGROUP: u64 = 1 << 33;
 
     let mut fd: c_int = -1;
     let bottom = stack.bottom();
     let args = Args {
-        flags: u64::from(cloning.flags().unsigned_abs())
-            | CLEAR_SIGHAND
-            | if cgroup.is_some() { INTO_CGROUP } else { 0 },
+        flags: u64::from(cloning.flags().unsigned_abs()) | if cgroup.is_some() { INTO_CGROUP } else { 0 },
         pidfd: (&raw mut fd).expose_provenance() as u64,
         exit_signal: u64::from(libc::SIGCHLD.unsigned_abs()),
         stack: bottom.expose_provenance() as u64,
@@ -392,44 +387,24 @@ pub(super) const fn signal_bit(signal: i32) -> u64 {
     1 << (signal - 1)
 }
 
-/// Signals that have come since they were last asked for.
-static SEEN: AtomicU64 = AtomicU64::new(0);
-
-/// Where a byte is written when one comes; no descriptor before the first [`take_signal`].
-static WAKE: AtomicI32 = AtomicI32::new(-1);
-
-/// Notes the signal and wakes the loop; nothing else is allowed here.
-extern "C" fn note_signal(signal: c_int) {
-    let before = errno();
-    SEEN.fetch_or(signal_bit(signal), Ordering::SeqCst);
-    // A full buffer is fine: a byte that wakes is in it.
-    let _ = write(WAKE.load(Ordering::SeqCst), b"!");
-    // SAFETY: as in `errno`; the code that was interrupted may be about to look at it.
-    unsafe { *libc::__errno_location() = before };
+/// A descriptor that is readable while one of `signals` is pending, and gives them one by one. They must be blocked.
+pub(super) fn signal_fd(signals: u64) -> io::Result<OwnedFd> {
+    let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
+    // SAFETY: the kernel reads the 8 bytes that it is told of.
+    let fd = unsafe { libc::syscall(libc::SYS_signalfd4, -1, &raw const signals, size_of::<u64>(), flags) };
+    // SAFETY: made just now, and nobody else has it.
+    checked(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(int(fd)) }).map_err(io_error)
 }
 
-/// From here on each signal that is taken writes a byte to `wake`, which must not block. It stays open for ever: a handler
-/// may be about to write to it. One process, one such place: a second call moves it.
-pub(super) fn wake_by(wake: OwnedFd) {
-    WAKE.store(wake.into_raw_fd(), Ordering::SeqCst);
-}
+/// Bytes that a signal takes when it is read from a [`signal_fd`]; its number is in the first four.
+pub(super) const SIGNAL_INFO: usize = size_of::<libc::signalfd_siginfo>();
 
-/// From here on `signal` is noted for [`seen_signals`].
-pub(super) fn take_signal(signal: i32) -> io::Result<()> {
-    let handler: extern "C" fn(c_int) = note_signal;
-    // SAFETY: zeros are a valid sigaction: no flags, an empty mask.
-    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    action.sa_sigaction = handler as libc::sighandler_t;
-    action.sa_flags = libc::SA_RESTART;
-    // SAFETY: the handler sets an atomic and makes one system call, both allowed in a handler, and puts errno back.
-    checked(c_long::from(unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) }))
-        .map(drop)
-        .map_err(io_error)
-}
-
-/// The signals that have come since the last call, a bit each.
-pub(super) fn seen_signals() -> u64 {
-    SEEN.swap(0, Ordering::SeqCst)
+/// Sends `signal` to the calling thread.
+#[cfg(test)]
+pub(super) fn signal_own_thread(signal: i32) -> io::Result<()> {
+    // SAFETY: plain numbers.
+    let sent = unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), libc::gettid(), signal) };
+    checked(sent).map(drop).map_err(io_error)
 }
 
 // ---- what a child does to itself ----------------------------------------------------------------------------

@@ -192,17 +192,24 @@ impl Trees {
         !self.is_left(run, &living)
     }
 
-    /// Children of all our threads. The files are opened at the first call: all threads of svinit are there by then.
-    fn own_children(&mut self) -> Option<Vec<Pid>> {
+    /// Opens what [`Trees::living`] reads, which it would else do by itself. To be called when all threads of svinit are
+    /// there: none is made later.
+    pub fn get_ready(&mut self) {
         if self.lists.is_none() {
             self.lists = procfs::children_files(self.own);
         }
+    }
+
+    /// Children of all our threads.
+    fn own_children(&mut self) -> Option<Vec<Pid>> {
+        self.get_ready();
         procfs::children_in(self.lists.as_deref()?)
     }
 
     /// Everything of `run` that lives, parents first.
     fn walk(&self, run: RunId) -> Vec<Met> {
-        let Some(children) = self.lists.as_deref().map_or_else(|| procfs::children(self.own), procfs::children_in)
+        let Some(children) =
+            self.lists.as_deref().map_or_else(|| procfs::children(self.own), procfs::children_in)
         else {
             return self.scan(run);
         };

@@ -113,6 +113,8 @@ impl Driver {
         self.perform(actions, now);
         self.step();
         self.publish();
+        // Everything that could be started has been; what each crash will need is opened now.
+        self.hands.trees.get_ready();
         loop {
             if let Some(end) = self.end.take() {
                 self.board.close();
@@ -278,7 +280,10 @@ impl Driver {
             self.counters = counters;
             self.board.set_counters(counters);
         }
-        self.hands.pump.wake();
+        // At the end there is more to say; then all of it is written together.
+        if self.end.is_none() {
+            self.hands.pump.wake();
+        }
     }
 
     fn say_phase(&mut self, phase: Phase) {

@@ -25,16 +25,17 @@ impl Hands {
         let spawners = Arc::clone(&self.spawners);
         let mut ready = Vec::with_capacity(spawns.len());
         // The write ends of their pipes go with the launches, so that a closed pipe is seen as closed.
-        let results = spawners.launch_all(spawns.into_iter().filter_map(|spawn| match self.prepare(&spawn) {
-            Ok(launch) => {
-                ready.push((spawn, uid(&launch, self.setting.uid), launch.cgroup.clone()));
-                Some(launch)
-            }
-            Err(failure) => {
-                self.on_failure(&spawn, failure);
-                None
-            }
-        }));
+        let results =
+            spawners.launch_all(spawns.into_iter().filter_map(|spawn| match self.prepare(&spawn) {
+                Ok(launch) => {
+                    ready.push((spawn, uid(&launch, self.setting.uid), launch.cgroup.clone()));
+                    Some(launch)
+                }
+                Err(failure) => {
+                    self.on_failure(&spawn, failure);
+                    None
+                }
+            }));
         for ((spawn, uid, cgroup), result) in ready.into_iter().zip(results) {
             match result {
                 Ok(child) => {

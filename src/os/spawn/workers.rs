@@ -29,21 +29,18 @@ const AHEAD_PER_THREAD: usize = 2;
 /// A way to make a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
-    /// All that we wish for, in one call.
-    Clone3,
-    Clone {
-        sharing: sys::Sharing,
-        pidfd: bool,
-    },
+    /// Born in its control group.
+    IntoCgroup,
+    /// Joins it, if it has one, by itself: the kernel then waits some 10 ms for everybody who is about to fork.
+    Plain { sharing: sys::Sharing, pidfd: bool },
 }
 
-/// Best first; a seccomp profile or an emulator may not allow the first ones.
-const WAYS: [Way; 5] = [
-    Way::Clone3,
-    Way::Clone { sharing: sys::Sharing::Memory, pidfd: true },
-    Way::Clone { sharing: sys::Sharing::Memory, pidfd: false },
-    Way::Clone { sharing: sys::Sharing::Copy, pidfd: true },
-    Way::Clone { sharing: sys::Sharing::Copy, pidfd: false },
+/// Ways that work without a control group, best first; a seccomp profile or an emulator may not allow the first ones.
+const WAYS: [Way; 4] = [
+    Way::Plain { sharing: sys::Sharing::Memory, pidfd: true },
+    Way::Plain { sharing: sys::Sharing::Memory, pidfd: false },
+    Way::Plain { sharing: sys::Sharing::Copy, pidfd: true },
+    Way::Plain { sharing: sys::Sharing::Copy, pidfd: false },
 ];
 
 /// The first of [`WAYS`] that has not been refused.
@@ -111,10 +108,7 @@ impl Spawners {
     /// Makes all these processes, the calling thread helping; results in the order of the launches. The first is under
     /// way while the later ones are still prepared.
     #[must_use]
-    pub fn launch_all(
-        &self,
-        launches: impl IntoIterator<Item = Launch>,
-    ) -> Vec<Result<Child, SpawnFailure>> {
+    pub fn launch_all(&self, launches: impl IntoIterator<Item = Launch>) -> Vec<Result<Child, SpawnFailure>> {
         let (results, done) = channel();
         let queue = Arc::new(Mutex::new(VecDeque::new()));
         let mut count = 0;
@@ -156,8 +150,6 @@ fn lost() -> SpawnFailure {
 }
 
 fn work(waiting: &Mutex<Receiver<Job>>, staging: Option<Staging>) {
-    // Signals are for the main thread.
-    let _ = sys::set_mask(sys::ALL_SIGNALS);
     Room::settle(Room::new(staging));
     loop {
         let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -207,35 +199,26 @@ fn start_in(room: &Room, plan: &Plan) -> Result<Child, SpawnFailure> {
 }
 
 /// The best way that works here; which one that is, is found out once.
-fn clone_some_way(
-    room: &Room,
-    plan: &Plan,
-    report: &Report<'_>,
-) -> Result<(Pid, Option<OwnedFd>), i32> {
+fn clone_some_way(room: &Room, plan: &Plan, report: &Report<'_>) -> Result<(Pid, Option<OwnedFd>), i32> {
+    if plan.cgroup.is_some() {
+        match clone_one_way(room, plan, report, Way::IntoCgroup) {
+            Err(errno) if kind_of(errno, SpawnCause::Context) != SpawnCause::NoResources => {}
+            made => return made,
+        }
+    }
     let first = WAY.load(Ordering::Relaxed);
     let mut refused = libc::ENOSYS;
     for (number, way) in WAYS.iter().enumerate().skip(first) {
         match clone_one_way(room, plan, report, *way) {
-            Err(errno @ (libc::EINVAL | libc::ENOSYS | libc::EPERM | libc::E2BIG)) => refused = errno,
-            // The group does not take it; the other ways start it all the same and warn.
-            Err(errno) if *way == Way::Clone3 && plan.cgroup.is_some() && is_about_group(errno) => {
-                refused = errno;
-            }
+            Err(errno @ (libc::EINVAL | libc::ENOSYS | libc::EPERM)) => refused = errno,
             Err(errno) => return Err(errno),
             Ok(made) => {
-                if plan.cgroup.is_none() {
-                    WAY.store(number, Ordering::Relaxed);
-                }
+                WAY.store(number, Ordering::Relaxed);
                 return Ok(made);
             }
         }
     }
     Err(refused)
-}
-
-/// Errors of `clone3` that come from the control group.
-fn is_about_group(errno: i32) -> bool {
-    [libc::EACCES, libc::EBUSY, libc::ENODEV, libc::EOPNOTSUPP, libc::EBADF, libc::EROFS].contains(&errno)
 }
 
 fn clone_one_way(
@@ -245,8 +228,8 @@ fn clone_one_way(
     way: Way,
 ) -> Result<(Pid, Option<OwnedFd>), i32> {
     let (sharing, pidfd) = match way {
-        Way::Clone3 => (sys::Sharing::Memory, true),
-        Way::Clone { sharing, pidfd } => (sharing, pidfd),
+        Way::IntoCgroup => (sys::Sharing::Memory, true),
+        Way::Plain { sharing, pidfd } => (sharing, pidfd),
     };
     // A child with a copy does not hold us up: the end of this pipe, closed by exec or exit, tells that it is done.
     let pipe = match sharing {
@@ -260,17 +243,16 @@ fn clone_one_way(
     let cloning = sys::Cloning { sharing, pidfd, shares_fds: held.is_some() };
     let birth = Birth {
         shares_fds_above: held.as_ref().map(Held::line),
-        // What has a handler is the default there; what is ignored, by us or by whoever started us, is not.
-        signals: if way == Way::Clone3 { !signals::taken() } else { u64::MAX },
-        is_in_cgroup: way == Way::Clone3,
+        signals: signals::to_reset(),
+        is_in_cgroup: way == Way::IntoCgroup,
     };
     let body = || child::run(plan, birth, report);
-    // No handler of ours may run in the child, which shares our memory: everything is blocked until its dispositions
-    // are the default ones.
+    // Nothing may interrupt the child before its dispositions are the default ones: it shares our memory, and what stops
+    // it would stop us.
     let before = sys::set_mask(sys::ALL_SIGNALS)?;
     let made = match way {
-        Way::Clone3 => sys::clone3(&room.stack, cloning, plan.cgroup.as_ref().map(Cell::get), &body),
-        Way::Clone { .. } => sys::clone(&room.stack, cloning, &body),
+        Way::IntoCgroup => sys::clone3(&room.stack, cloning, plan.cgroup.as_ref().map(Cell::get), &body),
+        Way::Plain { .. } => sys::clone(&room.stack, cloning, &body),
     };
     sys::set_mask(before)?;
     drop(held);
@@ -286,7 +268,7 @@ fn clone_one_way(
 pub(super) fn start_with_a_copy(plan: &Plan) -> Result<Child, SpawnFailure> {
     let room = Room::new(None)?;
     let report = Report(room.stack.report());
-    let made = clone_one_way(&room, plan, &report, Way::Clone { sharing: sys::Sharing::Copy, pidfd: false });
+    let made = clone_one_way(&room, plan, &report, Way::Plain { sharing: sys::Sharing::Copy, pidfd: false });
     let (pid, _) = made.map_err(|_| lost())?;
     match report.failed() {
         Some(failed) => {
