@@ -29,6 +29,13 @@ pub fn expect_descriptors(count: usize) {
     let _ = std::io::pipe().map(|(reader, _)| sys::touch_above(reader.as_raw_fd(), highest));
 }
 
+/// Gives back what only the start needed: three quarters of the program are readers of units, command lines and the like,
+/// and freed memory. What is used again comes back from the page cache.
+pub fn settle() {
+    sys::trim_heap();
+    sys::unmap_own_code();
+}
+
 /// Signals a child of ours that was not reaped, so that its number is still its own; for kernels without pidfds.
 ///
 /// # Errors

@@ -130,6 +130,46 @@ pub(super) fn getegid() -> u32 {
     unsafe { libc::getegid() }
 }
 
+/// Forgets which pages of our own program are mapped: its code and constants, which nobody can have changed. They come
+/// back, from the page cache, as they are used.
+pub(super) fn unmap_own_code() {
+    unsafe extern "C" fn unmap(info: *mut libc::dl_phdr_info, _: libc::size_t, _: *mut c_void) -> c_int {
+        // SAFETY: the C library passes a description of what is loaded, alive over the call.
+        let info = unsafe { &*info };
+        // SAFETY: so many headers are there.
+        let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
+        let page = usize::try_from(page_size()).unwrap_or(1 << 16);
+        for header in headers.iter().filter(|header| header.p_type == libc::PT_LOAD) {
+            if header.p_flags & libc::PF_W != 0 {
+                continue;
+            }
+            let place = |address: u64| usize::try_from(info.dlpi_addr + address).unwrap_or(0);
+            // Whole pages only: what the first and the last share with others stays.
+            let first = place(header.p_vaddr).next_multiple_of(page);
+            let end = place(header.p_vaddr + header.p_filesz) / page * page;
+            if let Some(length) = end.checked_sub(first).filter(|length| *length > 0) {
+                let start = ptr::with_exposed_provenance_mut(first);
+                // SAFETY: a private mapping of a file, never written to, so that each page is the file's; it may even be
+                // the code that runs now.
+                unsafe { libc::madvise(start, length, libc::MADV_DONTNEED) };
+            }
+        }
+        // The first is the program itself, and there is no other in a static one.
+        1
+    }
+    // SAFETY: the function looks at what it is given and nothing else.
+    unsafe { libc::dl_iterate_phdr(Some(unmap), ptr::null_mut()) };
+}
+
+/// Gives free memory back to the kernel.
+pub(super) fn trim_heap() {
+    // SAFETY: the allocator's own function, which touches what is free only.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0)
+    };
+}
+
 /// Bytes of a page.
 pub(super) fn page_size() -> u64 {
     // SAFETY: one integer in, one out.

@@ -21,6 +21,7 @@ use crate::lifecycle::state::{Phase, UnitView};
 use crate::lifecycle::supervisor::Supervisor;
 use crate::lifecycle::time::Time;
 use crate::os::clock;
+use crate::os::own;
 use crate::os::poll;
 use crate::os::signals::Signals;
 use crate::runtime::handle::{Ask, Board, Counters, Logs};
@@ -65,6 +66,8 @@ pub struct Driver {
     /// A copy of the poller's descriptor, since tokio wants to own what it watches. Signals wake through it as well.
     poller_ready: AsyncFd<OwnedFd>,
     phase: Phase,
+    /// What only the start needs has been given back.
+    is_settled: bool,
     counters: Counters,
     pub(super) end: Option<End>,
 }
@@ -101,6 +104,7 @@ impl Driver {
             sources,
             poller_ready,
             phase: Phase::Booting,
+            is_settled: false,
             counters: Counters::default(),
             end: None,
         })
@@ -115,6 +119,7 @@ impl Driver {
         self.publish();
         // Everything that could be started has been; what each crash will need is opened now.
         self.hands.trees.get_ready();
+        self.settle().await;
         loop {
             if let Some(end) = self.end.take() {
                 self.board.close();
@@ -124,6 +129,7 @@ impl Driver {
             self.collect(wake);
             self.step();
             self.publish();
+            self.settle().await;
         }
     }
 
@@ -293,6 +299,16 @@ impl Driver {
             Phase::Stopping => "stopping all units",
         };
         self.hands.pump.say(None, LogLevel::Info, text);
+        self.is_settled |= phase == Phase::Stopping;
+    }
+
+    /// Once, when the boot is finished and everybody else has begun to wait as well.
+    async fn settle(&mut self) {
+        if !self.is_settled && self.phase == Phase::Running {
+            self.is_settled = true;
+            tokio::task::yield_now().await;
+            own::settle();
+        }
     }
 }
 
