@@ -30,6 +30,9 @@ const CONTROLLERS: [&str; 3] = ["memory", "cpu", "pids"];
 /// No file of a control group that is read here is longer, but the list of processes.
 const TEXT_MAX: u64 = 1 << 20;
 
+/// The group below [`Cgroups::base`] that svinit itself is in, where there are controllers.
+const LEAF: &str = "supervisor";
+
 /// Microseconds over which CPU time is dealt out.
 const CPU_PERIOD: u64 = 100_000;
 
@@ -68,7 +71,11 @@ impl Cgroups {
         let base = own.join(format!("svinit-{}", sys::own_pid()));
         make(&base).ok()?;
         let mut controllers = Vec::new();
-        if move_all(&base.join("supervisor"), members).is_ok() {
+        // The root of a whole machine may have processes beside its groups. It holds the kernel's own threads: some cannot
+        // be moved, and those of real-time priority would keep the cpu controller from us.
+        let is_root = !own.join("cgroup.type").exists();
+        let moved = if is_root { &[Pid(sys::own_pid())][..] } else { members };
+        if move_all(&base.join(LEAF), moved).is_ok() {
             for name in wanted {
                 let both = [own, &base]
                     .into_iter()
@@ -109,7 +116,19 @@ impl Cgroups {
 
 impl Drop for Cgroups {
     fn drop(&mut self) {
-        // With somebody in it, ourselves for one, it stays.
+        // A container ends with its PID 1. Whoever else gave us a group gets it back as it was: a group that gives
+        // controllers to others cannot hold processes, so that comes first. What somebody is still in stays.
+        if sys::own_pid() != 1
+            && let Some(own) = self.base.parent()
+        {
+            for dir in [&self.base, own] {
+                for name in &self.controllers {
+                    let _ = write(&dir.join("cgroup.subtree_control"), &format!("-{name}"));
+                }
+            }
+            let _ = write(&own.join("cgroup.procs"), &sys::own_pid().to_string());
+        }
+        let _ = fs::remove_dir(self.base.join(LEAF));
         let _ = fs::remove_dir(&self.base);
     }
 }

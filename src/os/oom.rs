@@ -42,6 +42,12 @@ impl OomWatch {
         Self { counter, last }
     }
 
+    /// Whether there is a counter: without the memory controller a group has none.
+    #[must_use]
+    pub fn can_tell(&self) -> bool {
+        self.counter.is_some()
+    }
+
     /// Whether the kernel has killed for want of memory since the last call. To be asked when a process has ended by
     /// KILL that nobody here sent.
     pub fn has_risen(&mut self) -> bool {

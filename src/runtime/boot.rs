@@ -198,6 +198,7 @@ pub fn assemble(early: Early, wishes: Wishes) -> Result<Assembled, Error> {
         pump.say(None, LogLevel::Warn, warning);
     }
 
+    // In this order: the last moves svinit.
     let places = Places::read();
     let oom = OomWatch::container(&places);
     let cgroups = Cgroups::detect(&places);

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use crate::lifecycle::action::{Action, End, Report};
 use crate::lifecycle::event::Event;
-use crate::lifecycle::state::{Phase, UnitView};
+use crate::lifecycle::state::{Label, Phase, UnitView};
 use crate::lifecycle::supervisor::Supervisor;
 use crate::lifecycle::time::Time;
 use crate::os::clock;
@@ -265,6 +265,9 @@ impl Driver {
         let is_own = self.hands.setting.role == Role::Command && view.last_exit.is_some();
         let level = if is_own { LogLevel::Debug } else { level };
         self.hands.pump.say(Some(&report.unit), level, &text);
+        if matches!(view.label, Label::Inactive | Label::Completed | Label::Failed) {
+            self.hands.withdraw_group(&report.unit);
+        }
         let _ = self.board.change(now, report.was, report.health_was, view);
     }
 

@@ -97,9 +97,10 @@ pub struct Hands {
     pub(super) spawners: Arc<Spawners>,
     /// Who had the terminal, while the foreground unit has it.
     pub(super) terminal: Option<Lent>,
-    /// Groups of units, where they can be made, and those in use.
-    pub(super) cgroups: Option<Cgroups>,
+    /// Groups of units in use. Before `cgroups`, so that they go before what they are in.
     pub(super) groups: BTreeMap<UnitName, Group>,
+    /// Where groups can be made.
+    pub(super) cgroups: Option<Cgroups>,
     /// The container's own counter of kills for want of memory.
     pub(super) oom: OomWatch,
     /// Of units that have a process.

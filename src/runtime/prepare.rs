@@ -47,7 +47,7 @@ impl Hands {
             stdout,
             stderr,
             fds,
-            cgroup: self.cgroup(spec),
+            cgroup: self.cgroup(spec, spawn.purpose),
             foreground: self.is_foreground(spawn),
             ids,
         })

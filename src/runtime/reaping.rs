@@ -82,7 +82,10 @@ impl Hands {
         if !matches!(status, ExitStatus::Signal { number: libc::SIGKILL, .. }) {
             return false;
         }
-        let in_group = self.groups.get_mut(unit).is_some_and(|group| group.oom.has_risen());
-        in_group || self.oom.has_risen()
+        match self.groups.get_mut(unit) {
+            // It counts everything that was killed in there, whosever limit was the reason, and nothing else.
+            Some(group) if group.oom.can_tell() => group.oom.has_risen(),
+            Some(_) | None => self.oom.has_risen(),
+        }
     }
 }

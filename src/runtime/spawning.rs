@@ -65,8 +65,12 @@ impl Hands {
     }
 
     /// The control group of the unit, with its limits; none where none can be made.
-    pub(super) fn cgroup(&mut self, spec: &UnitSpec) -> Option<Arc<Cgroup>> {
-        if let Some(group) = self.groups.get(&spec.name) {
+    pub(super) fn cgroup(&mut self, spec: &UnitSpec, purpose: Purpose) -> Option<Arc<Cgroup>> {
+        if let Some(group) = self.groups.get_mut(&spec.name) {
+            if purpose == Purpose::Main {
+                // What was killed of the main process before is not the end of this one.
+                let _ = group.oom.has_risen();
+            }
             return Some(Arc::clone(&group.cgroup));
         }
         if let Some(text) = limits::unenforced(&spec.limits, self.cgroups.as_ref()) {
@@ -84,6 +88,11 @@ impl Hands {
                 None
             }
         }
+    }
+
+    /// The unit is at rest: its group goes when nothing is left in it.
+    pub(super) fn withdraw_group(&mut self, unit: &UnitName) {
+        self.groups.remove(unit);
     }
 
     fn warn_once(&mut self, unit: &UnitName, text: &str) {
