@@ -3,6 +3,9 @@
 //! Every call may block on the disk; only the file thread makes them. A file always ends with a whole line: what was
 //! half written when the disk became full is cut off again. A rotation is one rename, so a crash at any moment leaves
 //! whole files; what it leaves of a compression goes at the next opening.
+//!
+//! The directory may be the service's own, and the service hostile: it is entered once, step by step, and everything is
+//! done below that descriptor. By its path it is only looked at, to notice that it has been moved.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
@@ -15,6 +18,7 @@ use memchr::memrchr;
 
 use crate::logs::gzip::Gzip;
 use crate::logs::rotate::{Form, Rotated, Rotation, stamp_of};
+use crate::os::steps::Dir;
 
 /// A file that others moved or removed is noticed after so long at the latest, when there is something to write.
 const CHECK_EVERY_US: i64 = 1_000_000;
@@ -22,9 +26,14 @@ const CHECK_EVERY_US: i64 = 1_000_000;
 /// Owner writes, group reads: logs hold what should not be for everybody.
 const MODE: u32 = 0o640;
 
+/// Of directories that are missing.
+const DIR_MODE: u32 = 0o755;
+
 /// A log file, open or not.
 pub struct LogFile {
     path: PathBuf,
+    /// Where it was opened last. Paths of what is to be compressed lead through it.
+    dir: Option<Dir>,
     rotation: Rotation,
     open: Option<Open>,
     /// Rotated files that are still to be compressed.
@@ -58,6 +67,7 @@ impl LogFile {
     pub fn new(path: PathBuf, rotation: Rotation) -> Self {
         Self {
             path,
+            dir: None,
             rotation,
             open: None,
             to_compress: VecDeque::new(),
@@ -148,7 +158,8 @@ impl LogFile {
         let whole = |error| Unwritten { written: 0, error };
         self.close_if_moved(now_us);
         if self.open.is_none() {
-            self.open = Some(self.open_now(now_us).map_err(whole)?);
+            let open = self.open_now(now_us).map_err(whole)?;
+            self.open = Some(open);
             self.tidy(now_us);
         }
         let Some(open) = &mut self.open else {
@@ -188,18 +199,21 @@ impl LogFile {
         }
     }
 
-    fn open_now(&self, now_us: i64) -> io::Result<Open> {
-        let file = match open_append(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                // Its directory is gone, or was never there.
-                fs::create_dir_all(self.path.parent().unwrap_or(Path::new("/")))?;
-                open_append(&self.path)?
-            }
-            other => other?,
-        };
+    fn open_now(&mut self, now_us: i64) -> io::Result<Open> {
+        let dir = Dir::enter(self.path.parent().unwrap_or(Path::new("/")), DIR_MODE)?;
+        if self.dir.as_ref().is_none_or(|before| !before.is(&dir)) {
+            // What was begun in the old one is left there.
+            self.compressing = None;
+            self.to_compress.clear();
+            self.dir = Some(dir);
+        }
+        let file = open_append(&self.beside(&self.base()))?;
         let meta = file.metadata()?;
         if !meta.is_file() && !meta.file_type().is_char_device() {
             return Err(io::Error::other("it is not a file"));
+        }
+        if meta.is_file() && meta.nlink() > 1 {
+            return Err(io::Error::other("it has another name somewhere, so it may be somebody else's"));
         }
         let born_us = if meta.len() == 0 { now_us } else { born(&meta).unwrap_or(now_us) };
         Ok(Open { file, size: meta.len(), born_us, checked_us: now_us, is_regular: meta.is_file() })
@@ -208,16 +222,17 @@ impl LogFile {
     fn rotate(&mut self, now_us: i64) -> io::Result<()> {
         self.open = None;
         if self.rotation.keep == 0 {
-            fs::remove_file(&self.path)?;
+            fs::remove_file(self.beside(&self.base()))?;
         } else {
             let to = self.free_name(now_us);
-            fs::rename(&self.path, &to)?;
+            fs::rename(self.beside(&self.base()), &to)?;
             if self.rotation.compress {
                 self.to_compress.push_back(to);
             }
         }
         self.sync_dir();
-        self.open = Some(self.open_now(now_us)?);
+        let open = self.open_now(now_us)?;
+        self.open = Some(open);
         self.tidy(now_us);
         Ok(())
     }
@@ -229,7 +244,7 @@ impl LogFile {
         loop {
             let plain = Rotated { stamp: stamp_of(at_us), form: Form::Plain };
             let gzip = Rotated { form: Form::Gzip, ..plain.clone() };
-            let [plain, gzip] = [plain, gzip].map(|file| self.path.with_file_name(file.name(&base)));
+            let [plain, gzip] = [plain, gzip].map(|file| self.beside(&file.name(&base)));
             if !exists(&plain) && !exists(&gzip) {
                 return plain;
             }
@@ -251,7 +266,7 @@ impl LogFile {
         }
         let surplus = self.rotation.surplus(files.clone(), now_us);
         for file in &surplus {
-            let path = self.path.with_file_name(file.name(&base));
+            let path = self.beside(&file.name(&base));
             if busy.as_ref() == Some(&path) {
                 self.compressing = None;
             }
@@ -265,8 +280,9 @@ impl LogFile {
         if self.rotation.compress {
             let busy = self.compressing.as_ref().map(|gzip| gzip.from().to_path_buf());
             let plain = files.iter().filter(|file| file.form == Form::Plain);
-            let paths = plain.map(|file| self.path.with_file_name(file.name(&base)));
-            self.to_compress.extend(paths.filter(|path| Some(path) != busy.as_ref()));
+            let paths = plain.map(|file| self.beside(&file.name(&base)));
+            let waiting: Vec<PathBuf> = paths.filter(|path| Some(path) != busy.as_ref()).collect();
+            self.to_compress.extend(waiting);
         }
     }
 
@@ -274,7 +290,7 @@ impl LogFile {
     fn oldest_until(&self, files: &[Rotated], now_us: i64) -> Option<i64> {
         let age = self.rotation.max_age_us;
         let oldest = files.first().filter(|_| age > 0)?;
-        let path = self.path.with_file_name(oldest.name(&self.base()));
+        let path = self.beside(&oldest.name(&self.base()));
         let modified = fs::symlink_metadata(path).ok().map_or(now_us, |meta| meta.mtime() * 1_000_000);
         // At least a minute from now, should the file's time and its name disagree.
         Some(modified.saturating_add(age).max(now_us.saturating_add(60_000_000)))
@@ -282,7 +298,7 @@ impl LogFile {
 
     fn rotated(&self) -> Vec<Rotated> {
         let base = self.base();
-        let Ok(entries) = fs::read_dir(self.dir()) else {
+        let Ok(entries) = fs::read_dir(self.beside("")) else {
             return Vec::new();
         };
         let names = entries.flatten().map(|entry| entry.file_name());
@@ -291,13 +307,15 @@ impl LogFile {
 
     /// A rename is safe from a power cut only when the directory is written.
     fn sync_dir(&self) {
-        if let Ok(dir) = File::open(self.dir()) {
+        if let Ok(dir) = File::open(self.beside("")) {
             let _ = dir.sync_data();
         }
     }
 
-    fn dir(&self) -> &Path {
-        self.path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    /// What is called `name` in the directory, or with no name the directory itself. By its path where `/proc` is not there.
+    fn beside(&self, name: &str) -> PathBuf {
+        let held = self.dir.as_ref().and_then(|dir| dir.path_of(Path::new(name)));
+        held.unwrap_or_else(|| self.path.parent().unwrap_or(Path::new("/")).join(name))
     }
 
     fn base(&self) -> String {

@@ -191,3 +191,45 @@ fn half_a_line_at_the_end_of_a_full_disk_is_cut_off() {
     log.write(&lines[8..], 0).unwrap();
     assert_eq!(content(&dir), "before\none\ntwo\nthree\n");
 }
+
+#[test]
+fn a_directory_that_became_a_link_of_somebody_else_leads_nowhere() {
+    let dir = tempfile::tempdir().unwrap();
+    if std::os::unix::fs::chown(dir.path(), Some(65534), None).is_err() {
+        println!("skipped: only root can give a link away");
+        return;
+    }
+    let (logs, vault) = (dir.path().join("logs"), dir.path().join("vault"));
+    fs::create_dir(&vault).unwrap();
+    let mut log = LogFile::new(logs.join("app.log"), Rotation { max_size: 8, keep: 3, ..NEVER });
+    log.write(b"one\n", 0).unwrap();
+    let swap = |owner: u32| {
+        fs::rename(&logs, dir.path().join(format!("before-{owner}"))).unwrap();
+        symlink(&vault, &logs).unwrap();
+        std::os::unix::fs::lchown(&logs, Some(owner), None).unwrap();
+    };
+    swap(65534);
+    // Not noticed yet: it goes where the directory went, and the rotation finds out.
+    log.write(b"two\n", 1).unwrap();
+    let refused = log.write(b"three\n", 2).unwrap_err();
+    assert!(refused.error.to_string().contains("of user 65534, which is not followed"), "{}", refused.error);
+    assert_eq!(fs::read_dir(&vault).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(dir.path().join("before-65534")).unwrap().count(), 1, "rotated where it is");
+    fs::rename(&logs, dir.path().join("link")).unwrap();
+    symlink(&vault, &logs).unwrap();
+    log.write(b"four\n", 3).unwrap();
+    assert_eq!(
+        fs::read(vault.join("app.log")).unwrap(),
+        b"four\n",
+        "a link of root's own is as good as a directory"
+    );
+}
+
+#[test]
+fn a_file_with_two_names_is_not_written() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("precious"), "as it was").unwrap();
+    fs::hard_link(dir.path().join("precious"), dir.path().join("app.log")).unwrap();
+    assert!(log(&dir, NEVER).write(b"line\n", 0).unwrap_err().error.to_string().contains("another name"));
+    assert_eq!(fs::read(dir.path().join("precious")).unwrap(), b"as it was");
+}
