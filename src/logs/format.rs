@@ -4,6 +4,8 @@
 //! copied. In text no message can pose as another unit's: each line has its own prefix, and what would move a
 //! terminal's cursor back over that prefix is shown as `\r` or `\x1b` instead of being sent. Colours pass.
 
+use std::borrow::Cow;
+
 use memchr::{memchr2, memchr3};
 
 use crate::logs::line::Stream;
@@ -207,6 +209,18 @@ pub const OWN_NAME: &str = "svinit";
 #[must_use]
 pub fn is_tame(bytes: &[u8]) -> bool {
     memchr3(b'\r', 0x1b, 0x08, bytes).is_none() && memchr2(0x0b, 0x0c, bytes).is_none()
+}
+
+/// `text` for a terminal: with cursor movement made visible, and its colours.
+#[must_use]
+pub fn visible(text: &str) -> Cow<'_, str> {
+    if is_tame(text.as_bytes()) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = Vec::with_capacity(text.len() + 16);
+    put_visible(&mut out, text.as_bytes());
+    // Whole characters are replaced by whole ones.
+    Cow::Owned(String::from_utf8_lossy(&out).into_owned())
 }
 
 /// Adds `text` with cursor movement made visible. Colours (`ESC [ ... m`) stay.

@@ -17,6 +17,7 @@ use crate::cli::svctl::verbs::Completes;
 use crate::cli::svctl::verbs::Group;
 use crate::cli::svctl::verbs::Verb;
 use crate::client::query::Path;
+use crate::logs::format;
 
 /// Lines of each unit unless told otherwise; while following, the last few.
 const LINES: u32 = 100;
@@ -94,7 +95,8 @@ impl Form {
         Self { timestamps, raw, colours: BTreeMap::new(), width: 0 }
     }
 
-    /// The line as a person reads it. What the unit wrote is passed on as it is, its own colours included.
+    /// The line as a person reads it: with the unit's own colours, and nothing that could move the cursor over the name of
+    /// another. What is wanted raw is passed on as it is.
     pub(super) fn line(&mut self, line: &LogLine, look: Look) -> String {
         let mut text = String::new();
         if self.timestamps {
@@ -111,7 +113,8 @@ impl Form {
             let width = if look.is_terminal() { self.width } else { 0 };
             text.push_str(&look.paint(tone, &format!("{:width$} | ", line.unit)));
         }
-        text.push_str(&look.paint(if own { Tone::Faint } else { Tone::Plain }, &line.message));
+        let message = if self.raw { line.message.as_str().into() } else { format::visible(&line.message) };
+        text.push_str(&look.paint(if own { Tone::Faint } else { Tone::Plain }, &message));
         text
     }
 }

@@ -123,3 +123,12 @@ fn what_svinit_says_about_a_unit_names_both() {
     head.put(&mut out, b"up", false);
     assert_eq!(String::from_utf8(out).unwrap(), "svinit | gunicorn: ready after 1.2 s\nsvinit | up\n");
 }
+
+#[test]
+fn what_a_terminal_would_obey_is_shown_and_colours_pass() {
+    assert_eq!(visible("plain \u{e9}"), "plain \u{e9}");
+    assert_eq!(
+        visible("\x1b[31mred\x1b[0m a\rb \x1b[2J\u{e9}\x1b]0;t\x07"),
+        "\x1b[31mred\x1b[0m a\\rb \\x1b[2J\u{e9}\\x1b]0;t\x07"
+    );
+}
