@@ -3,6 +3,7 @@
 //! Sizes are checked before a byte is parsed: a file of 8 MB can cost a TOML parser seconds and hundreds of megabytes.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -22,11 +23,14 @@ pub const CONFIG_DEFAULT: &str = "/etc/svinit/svinit.toml";
 /// Bytes of one file; a longer one is refused.
 pub const FILE_MAX: u64 = 256 << 10;
 
-/// Files of one load; more are refused.
+/// Units of one load; more are refused.
+pub const UNITS_MAX: usize = 1000;
+
+/// Files of one load, with all layers; more are refused.
 pub const FILES_MAX: usize = 4096;
 
 /// Bytes of all files together; more are refused.
-pub const TOTAL_MAX: u64 = 4 << 20;
+pub const TOTAL_MAX: u64 = 1 << 20;
 
 /// Set to 1, files that others may write to are read all the same.
 pub const TRUST_VARIABLE: &str = "SVINIT_TRUST_UNITS";
@@ -67,6 +71,7 @@ pub fn load(paths: &Paths, env: &dyn Fn(&str) -> Option<String>) -> Result<Loade
         uid: paths.uid,
         trusts_all,
         sources: Vec::new(),
+        names: BTreeSet::new(),
         total: 0,
         problems: Vec::new(),
         is_full: false,
@@ -95,6 +100,8 @@ struct Gathering {
     uid: u32,
     trusts_all: bool,
     sources: Vec<Source>,
+    /// Of units, without their layers.
+    names: BTreeSet<OsString>,
     total: u64,
     problems: Vec<Problem>,
     is_full: bool,
@@ -150,6 +157,15 @@ impl Gathering {
     fn file(&mut self, path: &Path, kind: SourceKind) {
         if self.sources.len() >= FILES_MAX {
             return self.full(path, &format!("there are more than {FILES_MAX} files"));
+        }
+        if kind == SourceKind::Unit
+            && let Some(name) = path.file_stem()
+            && !self.names.contains(name)
+        {
+            if self.names.len() >= UNITS_MAX {
+                return self.full(path, &format!("there are more than {UNITS_MAX} units"));
+            }
+            self.names.insert(name.to_owned());
         }
         // The opened file is judged, not its name, which could mean another file a moment later. FIFOs would make
         // opening wait for a writer, so what is no file is refused before.
@@ -240,7 +256,7 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-    use super::{FILE_MAX, Paths, load};
+    use super::{FILE_MAX, Paths, UNITS_MAX, load};
 
     fn directory() -> (tempfile::TempDir, Paths) {
         let dir = tempfile::tempdir().unwrap();
@@ -313,6 +329,22 @@ mod tests {
         assert!(said.contains("longer than 256 KiB"), "{said}");
         assert!(said.contains("line 2 holds bytes that are not UTF-8"), "{said}");
         assert!(said.contains("no regular file"), "{said}");
+    }
+
+    #[test]
+    fn a_layer_over_the_thousandth_unit_is_read_and_one_unit_more_is_not() {
+        let (dir, mut paths) = directory();
+        for number in 0..UNITS_MAX {
+            write(&paths.units[0].join(format!("u{number}.toml")), "command = 'a'");
+        }
+        let over = dir.path().join("over");
+        fs::create_dir(&over).unwrap();
+        fs::set_permissions(&over, fs::Permissions::from_mode(0o755)).unwrap();
+        write(&over.join("u999.toml"), "description = 'x'");
+        paths.units.push(over.clone());
+        assert_eq!(load(&paths, &|_| None).unwrap().set.units.len(), UNITS_MAX);
+        write(&over.join("more.toml"), "command = 'a'");
+        assert!(problems(&paths).contains("there are more than 1000 units"), "{}", problems(&paths));
     }
 
     #[test]
