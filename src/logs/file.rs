@@ -354,7 +354,11 @@ impl Open {
 /// Opens for appending, following no link at the last step; a FIFO without a reader is an error, not a wait.
 fn open_append(path: &Path) -> io::Result<File> {
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY;
-    OpenOptions::new().append(true).create(true).mode(MODE).custom_flags(flags).open(path)
+    let opened = OpenOptions::new().append(true).create(true).mode(MODE).custom_flags(flags).open(path);
+    opened.map_err(|error| match error.raw_os_error() {
+        Some(libc::ELOOP) => io::Error::other("it is a symbolic link, which is not followed"),
+        _ => error,
+    })
 }
 
 fn born(meta: &fs::Metadata) -> Option<i64> {

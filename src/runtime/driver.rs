@@ -16,7 +16,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
 use crate::lifecycle::action::{Action, End, Report};
-use crate::lifecycle::event::Event;
+use crate::lifecycle::event::{Event, Sign};
 use crate::lifecycle::state::{Label, Phase, UnitView};
 use crate::lifecycle::supervisor::Supervisor;
 use crate::lifecycle::time::Time;
@@ -236,8 +236,12 @@ impl Driver {
                 && let Some(fact) = self.hands.facts.pop_front()
             {
                 told += 1;
+                let teller = self.told_by(&fact);
                 let actions = self.supervisor.step(fact, now);
                 self.perform(actions, now);
+                if let Some(view) = teller.and_then(|unit| self.supervisor.view(&unit)) {
+                    self.board.show(view);
+                }
                 if self.end.is_some() {
                     return;
                 }
@@ -249,6 +253,12 @@ impl Driver {
             }
             now = clock::now();
         }
+    }
+
+    /// The unit that says something about itself which is shown, and is no change of its state.
+    fn told_by(&self, fact: &Event) -> Option<UnitName> {
+        let Event::Signed { run, sign: Sign::Status(_) | Sign::MainPid(_) } = fact else { return None };
+        self.hands.runs.get(*run).map(|run| run.unit.clone())
     }
 
     fn perform(&mut self, actions: Vec<Action>, now: Time) {

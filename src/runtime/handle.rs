@@ -152,6 +152,11 @@ impl Board {
         change
     }
 
+    /// Shows `view` from here on; it is no change that anybody listens for. Called by the driver only.
+    pub fn show(&self, view: UnitView) {
+        self.lock().units.insert(view.name.clone(), Arc::new(view));
+    }
+
     /// Nothing will change any more. Called by the driver only.
     pub fn close(&self) {
         self.lock().feed = Feed::Closed;

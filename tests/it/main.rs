@@ -9,6 +9,7 @@ mod boot;
 mod context;
 mod documents;
 mod fixture;
+mod intruders;
 mod kernel;
 mod main_job;
 mod memory;
