@@ -6,35 +6,52 @@ DESTDIR ?=
 HOST    := $(shell rustc --version --verbose 2>/dev/null | sed -n 's/^host: //p')
 SVINIT  := $(or $(CARGO_TARGET_DIR),target)/$(HOST)/release/svinit
 
-.PHONY: help build run test lint install clean
+# No path of this machine in the executable: the same sources and compiler make the same file everywhere.
+CARGO_HOME ?= $(HOME)/.cargo
+REMAP := target."cfg(all(target_os = \"linux\", target_env = \"gnu\"))".rustflags = \
+  ["--remap-path-prefix=$(CARGO_HOME)=/cargo", "--remap-path-prefix=$(CURDIR)=/svinit"]
+RELEASE = $(CARGO) build --release --locked --config '$(REMAP)'
+
+.PHONY: help build reproducible run test lint deny install clean
 
 help:
 	@echo "make run                nginx, a Django app and PostgreSQL as units of one svinit, in the foreground"
 	@echo "make test               every test, after installing what they need"
-	@echo "make lint               formatting, clippy with warnings as errors, shellcheck"
+	@echo "make lint               formatting, clippy with warnings as errors, cargo-deny, shellcheck"
 	@echo "make build              target/.../release/svinit, one static file"
+	@echo "make reproducible       builds HEAD twice, in two places, and compares the files"
 	@echo "make install PREFIX=D   svinit and its links into D/bin (default $(PREFIX))"
 	@echo "make clean              removes target/, not the state of make run"
 
 build:
 	@scripts/setup build
-	$(CARGO) build --release --locked
+	$(RELEASE)
 
 run:
 	@scripts/setup run
-	$(CARGO) build --release --locked
+	$(RELEASE)
 	@scripts/stack run $(SVINIT)
 
 test:
 	@scripts/setup test
 	$(CARGO) test --locked
 
-lint:
+reproducible:
+	@scripts/reproducible
+
+lint: deny
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	@if command -v shellcheck >/dev/null; then shellcheck -x scripts/setup scripts/stack .ci/run; \
+	@if command -v shellcheck >/dev/null; then shellcheck -x scripts/setup scripts/stack scripts/reproducible .ci/run; \
 	elif [ -n "$$CI" ]; then echo "lint: shellcheck is missing" >&2; exit 1; \
 	else echo "skipped: shellcheck is not installed"; fi
+
+# Licences, banned crates and sources; advisories need a database from the network: `cargo deny check advisories`.
+deny:
+	@deny=$$(command -v cargo-deny || echo target/tools/cargo-deny); \
+	if [ -x "$$deny" ]; then "$$deny" --locked check --hide-inclusion-graph licenses bans sources; \
+	elif [ -n "$$CI" ]; then echo "lint: cargo-deny is missing" >&2; exit 1; \
+	else echo "skipped: cargo-deny is not installed (scripts/setup test fetches it)"; fi
 
 install: build
 	install -D -m 0755 $(SVINIT) $(DESTDIR)$(PREFIX)/bin/svinit
