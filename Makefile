@@ -8,9 +8,12 @@ SVINIT  := $(or $(CARGO_TARGET_DIR),target)/$(HOST)/release/svinit
 
 # No path of this machine in the executable: the same sources and compiler make the same file everywhere.
 CARGO_HOME ?= $(HOME)/.cargo
-REMAP := target."cfg(all(target_os = \"linux\", target_env = \"gnu\"))".rustflags = \
-  ["--remap-path-prefix=$(CARGO_HOME)=/cargo", "--remap-path-prefix=$(CURDIR)=/svinit"]
-RELEASE = $(CARGO) build --release --locked --config '$(REMAP)'
+# Relocations in their short form save 150 KiB; a static executable understands them since glibc 2.36.
+PACKED := $(shell getconf GNU_LIBC_VERSION 2>/dev/null | awk '{ split($$2, v, "."); if (v[1] > 2 || v[2] >= 36) \
+  print ", \"-Clink-arg=-Wl,-z,pack-relative-relocs\"" }')
+FLAGS := target."cfg(all(target_os = \"linux\", target_env = \"gnu\"))".rustflags = \
+  ["--remap-path-prefix=$(CARGO_HOME)=/cargo", "--remap-path-prefix=$(CURDIR)=/svinit"$(PACKED)]
+RELEASE = $(CARGO) build --release --locked --config '$(FLAGS)'
 
 .PHONY: help build reproducible run test lint deny install clean
 
