@@ -29,8 +29,9 @@ pub fn name(number: i32) -> String {
 }
 
 /// Signals that are taken: all that a program can take without having made a mistake itself. ALRM, IO and the like
-/// would end a svinit that is not PID 1.
-const TAKEN: [i32; 15] = [
+/// would end a svinit that is not PID 1. Nor is PID 1 safe from what is not blocked everywhere: while its main thread
+/// blocks all signals to make a process and another thread does not, the kernel lets the default action end it.
+const TAKEN: [i32; 17] = [
     libc::SIGHUP,
     libc::SIGINT,
     libc::SIGQUIT,
@@ -43,16 +44,22 @@ const TAKEN: [i32; 15] = [
     libc::SIGCONT,
     libc::SIGTSTP,
     libc::SIGVTALRM,
+    libc::SIGPROF,
+    libc::SIGXCPU,
     libc::SIGWINCH,
     libc::SIGIO,
     libc::SIGPWR,
 ];
 
-/// Real-time signals that are taken as well; 32 and 33 belong to the C library.
-const REAL_TIME: std::ops::RangeInclusive<i32> = 34..=64;
+/// Real-time signals that are taken as well, 32 and 33 among them: the C library, to which they belong, needs them to
+/// cancel threads and to change the user of all of them, neither of which is done here.
+const REAL_TIME: std::ops::RangeInclusive<i32> = 32..=64;
 
 /// Signals that are read by one call.
 const SIGNALS_A_READ: usize = 8;
+
+/// Calls in one look, so that whoever sends without pause does not keep us from everything else.
+const READS_A_LOOK: usize = 16;
 
 /// A closed pipe, a file at its size limit and a terminal that others have are errors of a call, not ends of svinit.
 const IGNORED: [i32; 4] = [libc::SIGPIPE, libc::SIGTTIN, libc::SIGTTOU, libc::SIGXFSZ];
@@ -91,9 +98,8 @@ impl Signals {
     pub fn pending(&mut self) -> impl Iterator<Item = i32> + use<> {
         let mut seen = 0;
         let mut room = [0; sys::SIGNAL_INFO * SIGNALS_A_READ];
-        while let Ok(read) = self.0.read(&mut room)
-            && read > 0
-        {
+        for _ in 0..READS_A_LOOK {
+            let Ok(read) = self.0.read(&mut room) else { break };
             for info in room[..read].chunks_exact(sys::SIGNAL_INFO) {
                 let number = info.first_chunk().map_or(0, |bytes| i32::from_ne_bytes(*bytes));
                 if (1..=64).contains(&number) {
@@ -112,6 +118,12 @@ impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// Blocks every signal of the calling thread, a helper of the main one.
+pub fn block_all() {
+    // The set is ours and the operation exists: there is nothing to fail.
+    let _ = sys::set_mask(sys::ALL_SIGNALS);
 }
 
 /// What a child must set back to the default: after [`Signals::install`] a few, before it whatever there may be.

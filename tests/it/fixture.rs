@@ -20,7 +20,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -46,6 +46,7 @@ pub struct Setup {
     has_http: bool,
     is_pid1: bool,
     through: Vec<OsString>,
+    prepared: Vec<OsString>,
     found_at: Option<PathBuf>,
     has_terminal: bool,
 }
@@ -64,6 +65,7 @@ impl Setup {
             has_http: false,
             is_pid1: false,
             through: Vec::new(),
+            prepared: Vec::new(),
             found_at: None,
             has_terminal: false,
         }
@@ -123,6 +125,12 @@ impl Setup {
         self
     }
 
+    /// Through these words as the last before svinit, within a PID namespace if it has one: they become svinit.
+    pub fn prepared(mut self, words: &[&str]) -> Self {
+        self.prepared = words.iter().map(OsString::from).collect();
+        self
+    }
+
     /// Without `--socket`: svinit is to find this place itself.
     pub fn socket_found_at(mut self, place: PathBuf) -> Self {
         self.found_at = Some(place);
@@ -159,6 +167,7 @@ impl Setup {
             words.push("--".into());
             words.extend(self.command.clone());
         }
+        words.splice(0..0, self.prepared.clone());
         if self.is_pid1 {
             let unshare = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "--"];
             words.splice(0..0, unshare.map(OsString::from));
@@ -222,6 +231,20 @@ impl Setup {
     }
 }
 
+/// Runs `test` both ways: as a subreaper, and as PID 1 where that can be.
+pub fn both(test: impl Fn(Setup)) {
+    test(Setup::new());
+    if let Some(setup) = Setup::new().pid1() {
+        test(setup);
+    }
+}
+
+/// How often something is tried: `usual` times, or so many times more often with `TORTURE=10` in the environment.
+pub fn rounds(usual: usize) -> usize {
+    let factor = std::env::var("TORTURE").ok().and_then(|text| text.parse().ok());
+    usual * factor.unwrap_or(1)
+}
+
 /// A running svinit.
 pub struct Svinit {
     child: Mutex<Child>,
@@ -266,12 +289,24 @@ impl Svinit {
 
     /// Its PID, as this test sees it.
     pub fn pid(&self) -> i32 {
-        let child = i32::try_from(self.child.lock().unwrap().id()).unwrap();
-        if !self.is_pid1 {
-            return child;
+        if self.is_pid1 {
+            return self.child_pid().expect("unshare has a child");
         }
-        let children = fs::read_to_string(format!("/proc/{child}/task/{child}/children")).unwrap();
-        children.split_whitespace().next().and_then(|pid| pid.parse().ok()).expect("unshare has a child")
+        i32::try_from(self.child.lock().unwrap().id()).unwrap()
+    }
+
+    /// The first child of the process that was started, if it has any yet: svinit, when it is PID 1.
+    pub fn child_pid(&self) -> Option<i32> {
+        let child = self.child.lock().unwrap().id();
+        let children = fs::read_to_string(format!("/proc/{child}/task/{child}/children")).ok()?;
+        children.split_whitespace().next().and_then(|pid| pid.parse().ok())
+    }
+
+    /// Runs these words inside its PID and mount namespace, as `docker exec` would: their parent is none of its own.
+    pub fn inside(&self, words: &[&str]) -> Answer {
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &self.pid().to_string(), "--pid", "--mount", "--"]).args(words);
+        answer(command.stdin(Stdio::null()).output().unwrap())
     }
 
     /// Runs `svctl` with these words (split at blanks).
@@ -283,12 +318,7 @@ impl Svinit {
     pub fn svctl_args(&self, args: &[&str]) -> Answer {
         let mut command = Command::new(executable());
         command.args(["--as", "svctl", "--socket"]).arg(self.socket()).args(args);
-        let output = command.env("NO_COLOR", "1").stdin(Stdio::null()).output().unwrap();
-        Answer {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        answer(command.env("NO_COLOR", "1").stdin(Stdio::null()).output().unwrap())
     }
 
     /// Waits until `unit` is in `state`; returns its PID.
@@ -398,9 +428,9 @@ impl Svinit {
 impl Drop for Svinit {
     fn drop(&mut self) {
         for _ in 0..2 {
-            if self.ended_within(Duration::ZERO).is_none()
-                && Path::new(&format!("/proc/{}", self.pid())).exists()
-            {
+            // As PID 1 it may have ended just now, while what has started it has not.
+            let is_there = !self.is_pid1 || self.child_pid().is_some();
+            if self.ended_within(Duration::ZERO).is_none() && is_there {
                 self.signal("TERM");
             }
         }
@@ -518,6 +548,14 @@ pub fn eventually(what: &str, holds: impl Fn() -> bool) {
     while !holds() {
         assert!(Instant::now() < until, "waited in vain: {what}");
         idle.wait_a_little();
+    }
+}
+
+fn answer(output: Output) -> Answer {
+    Answer {
+        code: code(output.status),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
 }
 

@@ -20,6 +20,7 @@ mod metrics;
 mod pid1;
 mod posture;
 mod privileges;
+mod signals;
 mod socket;
 mod stack;
 mod stop;

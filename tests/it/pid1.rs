@@ -2,15 +2,7 @@
 
 use std::fs;
 
-use crate::fixture::{Setup, eventually};
-
-/// Runs `test` both ways.
-fn both(test: impl Fn(Setup)) {
-    test(Setup::new());
-    if let Some(setup) = Setup::new().pid1() {
-        test(setup);
-    }
-}
+use crate::fixture::{Setup, both, eventually};
 
 #[test]
 fn a_lone_command_gives_svinit_its_status() {

@@ -14,6 +14,7 @@ use std::time::Duration;
 use crate::logs::queue::{Batch, Chunk, Queue, Room, SourceId};
 use crate::logs::rotate::Rotation;
 use crate::os::error::Error;
+use crate::os::signals;
 use crate::units::spec::{LogFormat, LogLevel, WhenBlocked};
 
 mod bell;
@@ -135,6 +136,10 @@ impl Writer {
     #[must_use]
     pub fn start(streams: Streams, files: Files) -> Self {
         let try_thread = |name: &str, run: Box<dyn FnOnce() + Send>| {
+            let run = move || {
+                signals::block_all();
+                run();
+            };
             thread::Builder::new().name(name.to_owned()).stack_size(STACK).spawn(run).is_ok()
         };
         Self::start_with(streams, files, try_thread)

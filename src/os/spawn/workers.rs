@@ -150,6 +150,7 @@ fn lost() -> SpawnFailure {
 }
 
 fn work(waiting: &Mutex<Receiver<Job>>, staging: Option<Staging>) {
+    signals::block_all();
     Room::settle(Room::new(staging));
     loop {
         let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
