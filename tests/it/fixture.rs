@@ -390,7 +390,13 @@ impl Svinit {
 
     /// Waits until it has written a line that contains `part`; returns the line.
     pub fn wait_for_line(&self, part: &str) -> String {
-        self.said.wait_for(part).unwrap_or_else(|| self.give_up(&format!("waited for a line with {part:?}")))
+        self.wait_long_for_line(PATIENCE, part)
+    }
+
+    /// The same for what takes longer with a higher `TORTURE`.
+    pub fn wait_long_for_line(&self, patience: Duration, part: &str) -> String {
+        let line = self.said.wait_for(part, patience);
+        line.unwrap_or_else(|| self.give_up(&format!("waited for a line with {part:?}")))
     }
 
     /// All that it has written, both streams.
@@ -473,11 +479,11 @@ impl Said {
         });
     }
 
-    fn wait_for(&self, part: &str) -> Option<String> {
+    fn wait_for(&self, part: &str, patience: Duration) -> Option<String> {
         let find = |heard: &Heard| heard.lines.iter().find(|line| line.contains(part)).cloned();
         let heard = self.lines.lock().unwrap();
         let waits = |heard: &mut Heard| heard.open > 0 && find(heard).is_none();
-        let (heard, _) = self.changed.wait_timeout_while(heard, PATIENCE, waits).unwrap();
+        let (heard, _) = self.changed.wait_timeout_while(heard, patience, waits).unwrap();
         find(&heard)
     }
 
@@ -539,6 +545,16 @@ pub fn processes_with(mark: &str) -> Vec<i32> {
         })
         .filter_map(|pid| pid.parse().ok())
         .collect()
+}
+
+/// Children of `parent` that wait to be reaped.
+pub fn zombies_of(parent: i32) -> usize {
+    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+    let is_zombie = |pid: &&str| {
+        fs::read_to_string(format!("/proc/{pid}/stat"))
+            .is_ok_and(|stat| stat.rsplit_once(')').is_some_and(|(_, rest)| rest.starts_with(" Z")))
+    };
+    children.split_whitespace().filter(is_zombie).count()
 }
 
 /// Waits until `holds`, which nobody tells us: looks again and again.

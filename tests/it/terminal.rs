@@ -1,6 +1,6 @@
 //! A command in the foreground of a terminal, as `docker run -it` gives one to svinit.
 
-use crate::fixture::{Setup, Svinit};
+use crate::fixture::{Setup, Svinit, both, eventually};
 
 /// Says what it has, counts its SIGINTs, reads a line and ends with 7.
 const PROGRAM: &str = r#"
@@ -89,4 +89,106 @@ fn ctrl_c_without_a_command_stops_everything() {
     svinit.types("\x03");
     assert_eq!(svinit.wait_for_end(), 0);
     assert!(svinit.output().contains("web: stopped"), "{}", svinit.output());
+}
+
+/// Counts its INTs and HUPs; a service must get none of the terminal's.
+const SERVICE: &str = "trap 'echo got INT' INT; trap 'echo got HUP' HUP; trap 'echo got QUIT' QUIT; trap 'exit 0' TERM; \
+                       echo up; while :; do sleep 0.05; done";
+
+/// A unit of it, which takes its time to end when it is told to.
+fn service() -> String {
+    format!("command = [\"sh\", \"-c\", {SERVICE:?}]\nready.log = \"up\"")
+}
+
+#[test]
+fn services_get_no_signal_of_the_terminal() {
+    both(|setup| {
+        let svinit = setup.terminal().unit("web", &service()).start();
+        svinit.wait_for("web", "ready");
+        // INT is the one order to stop.
+        svinit.types("\x03");
+        assert_eq!(svinit.wait_for_end(), 0);
+        assert!(!svinit.output().contains("got "), "{}", svinit.output());
+        assert!(svinit.output().contains("web: stopped"), "{}", svinit.output());
+    });
+}
+
+#[test]
+fn a_second_ctrl_c_kills_at_once() {
+    both(|setup| {
+        let deaf = "trap 'echo asked' TERM; echo up; while :; do sleep 0.05; done";
+        let unit = format!("command = [\"sh\", \"-c\", {deaf:?}]\nready.log = \"up\"\nstop.timeout = \"1h\"");
+        let svinit = setup.config("shutdown_timeout = \"1h\"\n").terminal().unit("web", &unit).start();
+        svinit.wait_for("web", "ready");
+        svinit.types("\x03");
+        svinit.wait_for_line("web | asked");
+        svinit.types("\x03");
+        svinit.wait_for_end();
+    });
+}
+
+#[test]
+fn svinit_writes_from_the_background_of_a_terminal_that_forbids_it() {
+    both(|setup| {
+        let chatty = "i=0; while :; do i=$((i + 1)); echo line $i; sleep 0.05; done";
+        let unit = format!("command = [\"sh\", \"-c\", {:?}]", chatty.replace("$", "$$"));
+        // tostop: who is not in the foreground and writes is stopped by TTOU, unless it ignores that.
+        let svinit = setup
+            .terminal()
+            .prepared(&["sh", "-c", "stty tostop; exec \"$@\"", "sh"])
+            .unit("chatty", &unit)
+            .command(&["python3", "-c", PROGRAM])
+            .launch();
+        svinit.wait_for_line("foreground True");
+        // The command has the foreground; these come through svinit.
+        svinit.wait_for_line("chatty | line 1");
+        let seen = svinit.output().matches("chatty | line").count();
+        svinit.wait_for_line(&format!("chatty | line {}", seen + 10));
+        svinit.types("a line\n");
+        assert_eq!(svinit.wait_for_end(), 7);
+    });
+}
+
+/// Gives svinit, argv[1:], a terminal, and hangs up when it reads `boot finished`. Then says how svinit has ended.
+const HANG_UP: &str = "
+import os, pty, sys
+pid, master = pty.fork()
+if pid == 0:
+    os.execvp(sys.argv[1], sys.argv[1:])
+said = b''
+while b'boot finished' not in said:
+    said += os.read(master, 4096)
+os.close(master)
+print('hung up', flush=True)
+_, status = os.waitpid(pid, 0)
+print('ended', os.waitstatus_to_exitcode(status), flush=True)
+";
+
+/// PID 1 of a namespace, and the leader of the terminal's session in place of `unshare`, which would die of it.
+const IN_A_NAMESPACE: &[&str] =
+    &["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "--", "setsid", "--ctty"];
+
+#[test]
+fn a_terminal_that_goes_away_takes_nothing_with_it() {
+    for unshare in [&[][..], IN_A_NAMESPACE] {
+        if !unshare.is_empty() && Setup::new().pid1().is_none() {
+            return;
+        }
+        let words = [&["python3", "-c", HANG_UP][..], unshare].concat();
+        let svinit = Setup::new()
+            .config("control.allow_other_namespaces = true\n")
+            .through(&words)
+            .unit("web", &service())
+            .unit("chatty", "command = [\"sh\", \"-c\", \"while :; do echo line; sleep 0.05; done\"]")
+            .launch();
+        svinit.wait_for_line("hung up");
+        let (web, chatty) = (svinit.wait_for("web", "ready"), svinit.wait_for("chatty", "ready"));
+        let lines = || svinit.svctl("logs -n 100000 chatty").stdout.lines().count();
+        let before = lines();
+        eventually("svinit reads on", || lines() >= before + 10);
+        assert_eq!((svinit.wait_for("web", "ready"), svinit.wait_for("chatty", "ready")), (web, chatty));
+        assert!(!svinit.svctl("logs web").stdout.contains("got "), "the service got a signal");
+        assert_eq!(svinit.svctl("shutdown").code, 0);
+        svinit.wait_for_line("ended 0");
+    }
 }
