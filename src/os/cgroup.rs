@@ -51,14 +51,14 @@ impl Cgroups {
     #[must_use]
     pub fn detect(places: &Places) -> Option<Self> {
         let own = places.own_dir()?;
-        let members = members_of(&own);
+        let listed = read(&own.join("cgroup.procs"))?;
+        let members = procfs::parse_pids(listed.as_bytes());
         let pid = Pid(sys::own_pid());
         if !members.contains(&pid) {
             // Another part of the tree is mounted here than the one we are in.
             return None;
         }
-        let is_ours = pid.0 == 1 || members.iter().all(|member| *member == pid);
-        is_ours.then(|| Self::take(&own, &members)).flatten()
+        is_ours(&listed, pid).then(|| Self::take(&own, &members)).flatten()
     }
 
     fn take(own: &Path, members: &[Pid]) -> Option<Self> {
@@ -303,6 +303,14 @@ pub(super) fn field(text: &str, key: &str) -> Option<u64> {
 
 fn members_of(dir: &Path) -> Vec<Pid> {
     read(&dir.join("cgroup.procs")).map(|text| procfs::parse_pids(text.as_bytes())).unwrap_or_default()
+}
+
+/// Whether a group with these members, a number a line, is the container's whose PID 1 is `own`, or that of `own` alone.
+/// A process of a PID namespace that is not below ours has no number that we could see, and is listed as 0: then the
+/// group is not for us to divide, and a second PID 1 in it would take the groups of our units for its own.
+fn is_ours(listed: &str, own: Pid) -> bool {
+    let mut numbers = listed.lines().map(|line| line.trim().parse().unwrap_or(0));
+    numbers.all(|number: i32| number == own.0 || (own.0 == 1 && number > 0))
 }
 
 #[cfg(test)]

@@ -106,3 +106,17 @@ fn nothing_of_svinit_stays_in_the_file_system() {
     assert!(!svinit.socket().exists());
     assert!(!std::path::Path::new(&own).exists());
 }
+
+#[test]
+fn units_of_the_same_name_below_another_pid_1_are_left_alone() {
+    let unit = "command = [\"sleep\", \"600\"]";
+    let (Some(one), Some(other)) = (Setup::new().pid1(), Setup::new().pid1()) else { return };
+    let (one, other) = (one.unit("web", unit).start(), other.unit("web", unit).start());
+    let web = other.wait_for("web", "ready");
+    one.wait_for("web", "ready");
+    assert_eq!(one.svctl("stop web").code, 0);
+    one.signal("TERM");
+    assert_eq!(one.wait_for_end(), 0);
+    let status = other.status("web");
+    assert_eq!((&status["restarts"], other.wait_for("web", "ready")), (&0.into(), web), "{}", other.output());
+}

@@ -23,6 +23,14 @@ fn a_group_outside_of_what_is_mounted_is_not_ours() {
 }
 
 #[test]
+fn a_group_that_others_are_in_as_well_is_not_ours() {
+    assert!(is_ours("1\n7\n8\n", Pid(1)), "a container's");
+    assert!(!is_ours("0\n1\n7\n", Pid(1)), "somebody there is of another PID namespace");
+    assert!(is_ours("7\n", Pid(7)));
+    assert!(!is_ours("7\n8\n", Pid(7)));
+}
+
+#[test]
 fn a_number_is_found_by_its_whole_key() {
     let text = "low 0\noom 4\noom_kill 2\noom_group_kill 1\n";
     assert_eq!(field(text, "oom"), Some(4));
