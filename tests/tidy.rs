@@ -7,6 +7,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+#[path = "tidy/hazards.rs"]
+mod hazards;
+
 /// Which floors a floor may name: only those above it, so that no circle can form. The map is in `src/lib.rs`.
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("units", &[]),

@@ -7,7 +7,7 @@ fn forking(number: &str) -> String {
     let script = format!("setsid sleep 600 & daemon=$!; echo {number} > {{dir}}/pid");
     format!(
         "type = \"forking\"\npid_file = \"{{dir}}/pid\"\ncommand = [\"sh\", \"-c\", {script:?}]\n\
-         restart.policy = \"never\"\nready.timeout = \"2s\""
+         restart.policy = \"never\"\nready.timeout = \"300ms\""
     )
 }
 
@@ -66,7 +66,7 @@ fn a_pid_file_that_is_a_link_or_a_pipe_is_refused() {
         let script = format!("setsid sleep 600 & {made}");
         let daemon = format!(
             "type = \"forking\"\npid_file = \"{{dir}}/pid\"\ncommand = [\"sh\", \"-c\", {script:?}]\n\
-             restart.policy = \"never\"\nready.timeout = \"2s\""
+             restart.policy = \"never\"\nready.timeout = \"300ms\""
         );
         let svinit = beside_web(Setup::new(), &daemon);
         assert_eq!(svinit.svctl("start daemon").code, 1, "{made}: {}", svinit.output());
