@@ -126,7 +126,7 @@ fn what_ends_at_once_has_its_status_recorded_each_time() {
         setup.unit(&format!("one{number}"), &once(if number % 4 == 0 { "false" } else { "true" }))
     });
     let svinit = setup.unit("web", "command = [\"sleep\", \"600\"]").start();
-    for _ in 0..rounds(25) {
+    for _ in 0..rounds(100) {
         let outcomes = started(&svinit, &["one*"]);
         assert_eq!(outcomes.len(), UNITS);
         for outcome in outcomes {
