@@ -51,9 +51,8 @@ const TAKEN: [i32; 17] = [
     libc::SIGPWR,
 ];
 
-/// Real-time signals that are taken as well, 32 and 33 among them: the C library, to which they belong, needs them to
-/// cancel threads and to change the user of all of them, neither of which is done here.
-const REAL_TIME: std::ops::RangeInclusive<i32> = 32..=64;
+/// Real-time signals that are taken as well; 32 and 33 belong to the C library.
+const REAL_TIME: std::ops::RangeInclusive<i32> = 34..=64;
 
 /// Signals that are read by one call.
 const SIGNALS_A_READ: usize = 8;
@@ -61,12 +60,13 @@ const SIGNALS_A_READ: usize = 8;
 /// Calls in one look, so that whoever sends without pause does not keep us from everything else.
 const READS_A_LOOK: usize = 16;
 
-/// A closed pipe, a file at its size limit and a terminal that others have are errors of a call, not ends of svinit.
-const IGNORED: [i32; 4] = [libc::SIGPIPE, libc::SIGTTIN, libc::SIGTTOU, libc::SIGXFSZ];
+/// A closed pipe, a file at its size limit and a terminal that others have are errors of a call, not ends of svinit. 32
+/// and 33 would be the end of it, too; the C library unblocks both and gives 33 a handler with the first thread.
+const IGNORED: [i32; 6] = [libc::SIGPIPE, libc::SIGTTIN, libc::SIGTTOU, libc::SIGXFSZ, 32, 33];
 
 /// Ours, or handled by Rust's runtime to tell an overflow of the stack: what is left of them is for a child to undo.
-const NOT_DEFAULT: [i32; 6] =
-    [libc::SIGPIPE, libc::SIGTTIN, libc::SIGTTOU, libc::SIGXFSZ, libc::SIGSEGV, libc::SIGBUS];
+const NOT_DEFAULT: [i32; 8] =
+    [libc::SIGPIPE, libc::SIGTTIN, libc::SIGTTOU, libc::SIGXFSZ, 32, 33, libc::SIGSEGV, libc::SIGBUS];
 
 /// Whether [`Signals::install`] has been called.
 static INSTALLED: AtomicBool = AtomicBool::new(false);
@@ -75,7 +75,7 @@ static INSTALLED: AtomicBool = AtomicBool::new(false);
 pub struct Signals(File);
 
 impl Signals {
-    /// Takes every signal that can be taken; PIPE, TTIN, TTOU and XFSZ are ignored; faults stay as they are. Whatever else
+    /// Takes every signal that can be taken; those of [`IGNORED`] are ignored; faults stay as they are. Whatever else
     /// was blocked or ignored is not any more. To be called once, before the first thread.
     ///
     /// # Errors
@@ -84,9 +84,7 @@ impl Signals {
         let made = || -> std::io::Result<Self> {
             sys::set_mask(taken()).map_err(std::io::Error::from_raw_os_error)?;
             sys::default_signals(!bits(NOT_DEFAULT));
-            for signal in IGNORED {
-                sys::ignore_signal(signal)?;
-            }
+            sys::ignore_signals(bits(IGNORED));
             INSTALLED.store(true, Ordering::Relaxed);
             Ok(Self(sys::signal_fd(taken())?.into()))
         };

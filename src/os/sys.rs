@@ -413,13 +413,34 @@ pub(super) fn set_mask(mask: u64) -> Result<u64, Errno> {
     checked(result).map(|_| before)
 }
 
-/// Ignores `signal` in this process.
-pub(super) fn ignore_signal(signal: i32) -> io::Result<()> {
-    // SAFETY: SIG_IGN runs no code of ours.
-    if unsafe { libc::signal(signal, libc::SIG_IGN) } == libc::SIG_ERR {
-        return Err(io::Error::last_os_error());
+/// Ignores every signal in `signals` in this process, 32 and 33 as well, which the C library does not let go.
+pub(super) fn ignore_signals(signals: u64) {
+    dispose(signals, libc::SIG_IGN as u64);
+}
+
+/// Default disposition for every signal in `signals`.
+pub(super) fn default_signals(signals: u64) {
+    dispose(signals, libc::SIG_DFL as u64);
+}
+
+/// Past the C library, and without it in a child. KILL and STOP cannot be disposed of.
+fn dispose(signals: u64, handler: u64) {
+    // Handler, then flags, restorer and mask in an order that differs between machines, but which are all zeros.
+    let action = [handler, 0, 0, 0, 0];
+    for signal in 1..=64 {
+        if signals & signal_bit(signal) != 0 && signal != libc::SIGKILL && signal != libc::SIGSTOP {
+            // SAFETY: the kernel reads a structure of at most 40 bytes from `action`; neither handler is code of ours.
+            unsafe {
+                libc::syscall(
+                    libc::SYS_rt_sigaction,
+                    signal,
+                    action.as_ptr(),
+                    ptr::null::<c_void>(),
+                    size_of::<u64>(),
+                )
+            };
+        }
     }
-    Ok(())
 }
 
 /// The bit of a signal in a set.
@@ -448,27 +469,6 @@ pub(super) fn signal_own_thread(signal: i32) -> io::Result<()> {
 }
 
 // ---- what a child does to itself ----------------------------------------------------------------------------
-
-/// Default disposition for every signal in `signals`.
-pub(super) fn default_signals(signals: u64) {
-    // Handler, flags, restorer, mask: SIG_DFL and zeros, in the kernel's own layout, whose order differs between
-    // machines but which is all zeros anyway.
-    let action = [0_u64; 5];
-    for signal in 1..=64 {
-        if signals & signal_bit(signal) != 0 && signal != libc::SIGKILL && signal != libc::SIGSTOP {
-            // SAFETY: the kernel reads a structure of at most 40 bytes from `action`; SIG_DFL runs no code of ours.
-            unsafe {
-                libc::syscall(
-                    libc::SYS_rt_sigaction,
-                    signal,
-                    action.as_ptr(),
-                    ptr::null::<c_void>(),
-                    size_of::<u64>(),
-                )
-            };
-        }
-    }
-}
 
 /// A session of its own.
 pub(super) fn setsid() -> Result<(), Errno> {

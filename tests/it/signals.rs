@@ -157,11 +157,11 @@ fn slow(setup: Setup, mark: &str) -> Setup {
     (0..8).fold(setup, |setup, number| setup.unit(&format!("side{number}"), &unit("")))
 }
 
-/// TERM has a handler in svinit: from here on the kernel does not drop it, and it does not end svinit by itself.
+/// TERM waits for svinit to take it: from here on the kernel does not drop it, and it does not end svinit by itself.
 fn listens(pid: i32) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:\t"));
-    caught.and_then(|mask| u64::from_str_radix(mask, 16).ok()).is_some_and(|mask| mask & (1 << 14) != 0)
+    let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:\t"));
+    blocked.and_then(|mask| u64::from_str_radix(mask, 16).ok()).is_some_and(|mask| mask & (1 << 14) != 0)
 }
 
 /// svinit, started and caught at the moment from which signals count.
