@@ -21,7 +21,7 @@ pub fn unenforced(limits: &Limits, cgroups: Option<&Cgroups>) -> Option<String> 
     }
     let cause = match cgroups {
         Some(_) => "the controller was not given to this container",
-        None => "no writable control group (cgroup v2) was given to this container",
+        None => "no writable control group (cgroup v2) with controllers was given to this container",
     };
     Some(format!("cannot enforce {}: {cause}", missing.join(", ")))
 }
@@ -35,7 +35,7 @@ mod tests {
         let limits = Limits { memory_max: Some(1), pids: Some(1), memory_high: Some(1), ..Limits::default() };
         assert_eq!(
             unenforced(&limits, None).unwrap(),
-            "cannot enforce memory_max, pids: no writable control group (cgroup v2) was given to this container"
+            "cannot enforce memory_max, pids: no writable control group (cgroup v2) with controllers was given to this container"
         );
         assert_eq!(unenforced(&Limits { memory_high: Some(1), ..Limits::default() }, None), None);
     }

@@ -263,9 +263,13 @@ found left $(ls -d $g/box/svinit* 2>/dev/null) $(cat $g/box/cgroup.subtree_contr
     says("delegated: hog | 0::/svinit-1/unit-hog");
     says("delegated: svinit | hog: was killed by SIGKILL: out of memory");
     assert!(!output.contains("delegated: svinit | hog: cannot enforce"), "{output}");
-    says("readonly: svinit | hog: cannot enforce memory_max: no writable control group");
+    says(
+        "readonly: svinit | hog: cannot enforce memory_max: no writable control group (cgroup v2) with controllers",
+    );
     says("readonly: svinit | hog: was killed by SIGKILL: out of memory");
-    says("bare: svinit | hog: cannot enforce memory_max: the controller was not given to this container");
+    says(
+        "bare: svinit | hog: cannot enforce memory_max: no writable control group (cgroup v2) with controllers",
+    );
     says("guest: svinit | hog: was killed by SIGKILL: out of memory");
     assert_eq!(found(&svinit, "left"), "", "the group is as it was given");
 }
