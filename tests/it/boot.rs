@@ -120,10 +120,10 @@ fn a_service_gets_the_containers_environment_but_not_what_was_promised_to_svinit
 
 #[test]
 fn a_command_beside_units_starts_when_they_are_ready_and_ends_everything() {
-    let svinit = Setup::new()
-        .unit("web", "ready.log = \"up\"\ncommand = [\"sh\", \"-c\", \"sleep 0.2; echo up; exec sleep 600\"]")
-        .command(&["sh", "-c", "echo the command; exit 7"])
-        .launch();
+    let web = "ready.log = \"up\"\n\
+               shell = \"sleep 0.2; touch {dir}/up; echo up; exec sleep 600\"";
+    let setup = Setup::new().unit("web", web);
+    let sees_it = format!("test -e {} && exit 7", setup.path("up").display());
+    let svinit = setup.command(&["sh", "-c", &sees_it]).launch();
     assert_eq!(svinit.wait_for_end(), 7);
-    assert!(position(&svinit, "web | up") < position(&svinit, "the command"));
 }
