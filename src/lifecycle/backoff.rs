@@ -19,16 +19,16 @@ const QUICK_RETRIES: u32 = 2;
 const GROWTH_FROM: Duration = Duration::from_millis(100);
 
 /// The memory of one unit's automatic restarts.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Retries {
     /// Moments of automatic restarts, oldest first; as many as `limit` at most.
-    recent: VecDeque<Time>,
+    pub(super) recent: VecDeque<Time>,
     /// Since the slate was last wiped.
-    in_a_row: u32,
+    pub(super) in_a_row: u32,
     /// The limit was reached: from here on one try every `max_delay` until the slate is wiped.
-    tripped: bool,
+    pub(super) tripped: bool,
     /// Tries in a row for which the machine had no room. Not the unit's fault, so they do not count towards the limit.
-    starved: u32,
+    pub(super) starved: u32,
 }
 
 /// What follows a failure.
@@ -108,11 +108,11 @@ fn jittered(pause: Duration, share: f64, chance: &mut Chance) -> Duration {
 /// How many automatic restarts a second are let through, all units together: a burst of one second's worth, then evenly.
 ///
 /// The generic cell rate algorithm (ITU-T I.371): one number of state, no refill to be computed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ForkRate {
-    apart: Duration,
+    pub(super) apart: Duration,
     /// When the bucket would be empty again.
-    filled_until: Time,
+    pub(super) filled_until: Time,
 }
 
 /// The burst that may come at once.

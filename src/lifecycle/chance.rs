@@ -1,6 +1,7 @@
 //! The only randomness of the core: a sequence that follows from a seed.
 
 /// `SplitMix64` (Steele, Lea, Flood 2014): enough for jitter, small, and the same everywhere.
+#[derive(Clone)]
 pub(super) struct Chance(u64);
 
 impl Chance {

@@ -13,17 +13,17 @@ use crate::units::name::UnitName;
 use crate::units::spec::{Argv, Check};
 
 /// One errand under way.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Errand {
-    run: RunId,
-    means: Means,
+    pub(super) run: RunId,
+    pub(super) means: Means,
     /// Given up then.
     pub(super) by: Time,
-    allowed: Duration,
+    pub(super) allowed: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Means {
+pub(super) enum Means {
     Process,
     Network,
 }

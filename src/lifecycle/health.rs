@@ -13,15 +13,15 @@ use crate::units::name::UnitName;
 use crate::units::spec::Health;
 
 /// The watch over one unit that is up.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct HealthWatch {
     pub(super) state: state::Health,
     /// In a row, that count.
-    failures: u32,
-    errand: Option<Errand>,
-    next: Time,
+    pub(super) failures: u32,
+    pub(super) errand: Option<Errand>,
+    pub(super) next: Time,
     /// Failures before this do not count.
-    lenient_until: Time,
+    pub(super) lenient_until: Time,
     /// What the last failure said.
     pub(super) why: String,
 }

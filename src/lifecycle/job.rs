@@ -26,9 +26,9 @@ pub(super) enum Expect {
 }
 
 /// The jobs that have units without an answer.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Jobs {
-    open: BTreeMap<JobId, BTreeMap<UnitName, Expect>>,
+    pub(super) open: BTreeMap<JobId, BTreeMap<UnitName, Expect>>,
 }
 
 impl Jobs {
@@ -51,7 +51,7 @@ impl Jobs {
                 let refused = Err(unwell.clone());
                 self.answer_where(unit, |expect| matches!(expect, Expect::Up { .. }), &refused, out);
             }
-            Note::Ended | Note::Restarting | Note::ShutDown { .. } => {}
+            Note::LookAgain | Note::Ended | Note::Restarting | Note::ShutDown { .. } => {}
         }
     }
 

@@ -15,7 +15,7 @@ use crate::units::spec::{UnitSet, UnitSpec};
 pub(super) type Units = BTreeMap<UnitName, Unit>;
 
 /// Who names whom, looked up from both ends.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Links {
     /// Those that name it, in whatever way.
     named_by: BTreeMap<UnitName, Vec<UnitName>>,
@@ -106,6 +106,13 @@ pub(super) fn blockers(units: &Units, unit: &Unit) -> Vec<String> {
     }
     found.dedup();
     found
+}
+
+/// All that it requires is up.
+pub(super) fn requirements_stand(units: &Units, unit: &Unit) -> bool {
+    let mut missing = Vec::new();
+    required_blockers(units, unit, &mut missing);
+    missing.is_empty()
 }
 
 fn required_blockers(units: &Units, unit: &Unit, found: &mut Vec<String>) {

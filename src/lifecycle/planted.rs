@@ -63,6 +63,8 @@ pub(super) enum Bug {
     WantsBlocks,
     /// A unit is started before what it requires is up.
     RequiresSkipped,
+    /// A unit goes on to its main process although what it requires went down while it was prepared.
+    LastLookSkipped,
     /// What waited for a failed unit is not started when that comes back.
     FailedDependencyForgotten,
     /// At its limit, a unit is not tried again later.

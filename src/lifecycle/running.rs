@@ -18,20 +18,20 @@ use crate::lifecycle::why;
 use crate::units::spec::{Kind, Limits, OnFailure, ReadySign, ReloadHow, UnitSpec};
 
 /// Up.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Ready {
     pub(super) main: Main,
-    since: Time,
-    health: Option<HealthWatch>,
-    memory: Option<MemoryWatch>,
-    chore: Option<Chore>,
+    pub(super) since: Time,
+    pub(super) health: Option<HealthWatch>,
+    pub(super) memory: Option<MemoryWatch>,
+    pub(super) chore: Option<Chore>,
     /// Done when the chore is.
-    next: Option<Wish>,
+    pub(super) next: Option<Wish>,
 }
 
 /// Something that is being done to a unit that is up.
-#[derive(Debug)]
-enum Chore {
+#[derive(Clone, Debug)]
+pub(super) enum Chore {
     /// The hook with this index.
     PostStart { index: usize, errand: Errand },
     /// A test, and what follows when it passes.
@@ -56,11 +56,11 @@ pub(super) enum Wish {
 }
 
 /// Looks at the memory of the whole tree now and then, while there is a bound to keep.
-#[derive(Debug)]
-struct MemoryWatch {
-    next: Time,
-    interval: Duration,
-    above_since: Option<Time>,
+#[derive(Clone, Debug)]
+pub(super) struct MemoryWatch {
+    pub(super) next: Time,
+    pub(super) interval: Duration,
+    pub(super) above_since: Option<Time>,
 }
 
 impl MemoryWatch {

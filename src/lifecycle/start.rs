@@ -9,27 +9,27 @@ use crate::lifecycle::planted::{Bug, planted};
 use crate::lifecycle::running::Ready;
 use crate::lifecycle::stop::Cause;
 use crate::lifecycle::time::Time;
-use crate::lifecycle::unit::{Cx, Main, State, Unit};
+use crate::lifecycle::unit::{Cx, Main, Note, State, Unit};
 use crate::lifecycle::why;
 use crate::units::spec::{Check, Kind, ReadySign};
 
 /// Asking the outside things of `wait_for`, one after the other.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Gate {
     /// Those before have answered.
-    next: usize,
-    asking: Asking,
-    by: Time,
+    pub(super) next: usize,
+    pub(super) asking: Asking,
+    pub(super) by: Time,
 }
 
 /// A question that is asked until it is answered.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Asking {
-    errand: Option<Errand>,
+    pub(super) errand: Option<Errand>,
     /// When the next try is due; meaningless while one is under way.
-    again: Time,
+    pub(super) again: Time,
     /// What came of the last one.
-    last: String,
+    pub(super) last: String,
 }
 
 impl Asking {
@@ -52,22 +52,24 @@ const TRY_TIMEOUT: Duration = Duration::from_secs(5);
 const PID_FILE_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Running the `pre_start` hooks.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Preparing {
-    next: usize,
-    errand: Option<Errand>,
+    pub(super) next: usize,
+    pub(super) errand: Option<Errand>,
+    /// No time has passed since what it requires was seen to be up.
+    pub(super) is_fresh: bool,
 }
 
 /// The main process has been asked for and is not ready.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Starting {
     pub(super) main: Main,
     pub(super) stage: Launch,
-    by: Time,
+    pub(super) by: Time,
 }
 
 /// What the start waits for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Launch {
     /// For exec.
     Exec,
@@ -165,7 +167,11 @@ impl Unit {
         }
         let Some(check) = outside.checks.get(gate.next) else {
             self.outside_answered = true;
-            return self.prepare(cx);
+            // What it builds on may have gone meanwhile: it waits as before, and for others this time.
+            let why = self.why.clone();
+            self.enter(State::Waiting, why, cx);
+            cx.notes.push(Note::LookAgain);
+            return;
         };
         let wanted = named(check);
         let waits_for = vec![format!("{wanted} ({})", gate.asking.last)];
@@ -185,8 +191,11 @@ impl Unit {
 
     fn prepare(&mut self, cx: &mut Cx<'_>) {
         let why = self.why.clone();
-        self.enter(State::Preparing(Preparing { next: 0, errand: None }), why, cx);
+        self.enter(State::Preparing(Preparing { next: 0, errand: None, is_fresh: true }), why, cx);
         self.on_event_preparing(&Event::Tick, cx);
+        if let State::Preparing(preparing) = &mut self.state {
+            preparing.is_fresh = false;
+        }
     }
 
     pub(super) fn on_event_preparing(&mut self, event: &Event, cx: &mut Cx<'_>) {
@@ -217,7 +226,24 @@ impl Unit {
                 preparing.errand =
                     Some(Errand::command(&spec.name, Purpose::PreStart, argv, Vec::new(), timeout, cx));
             }
-            None => self.launch(cx),
+            None if preparing.is_fresh => self.launch(cx),
+            None => cx.notes.push(Note::LookAgain),
+        }
+    }
+
+    /// All that is left of the start is the main process.
+    pub(super) fn is_prepared(&self) -> bool {
+        let State::Preparing(Preparing { next, errand, .. }) = &self.state else { return false };
+        errand.is_none() && *next >= self.spec.hooks.pre_start.len() && self.tidying.is_done()
+    }
+
+    /// Starts the main process, if what it requires has stood all the while; else it waits for that and begins anew.
+    pub(super) fn take_last_step(&mut self, requirements_stand: bool, cx: &mut Cx<'_>) {
+        if requirements_stand || planted(Bug::LastLookSkipped) {
+            self.launch(cx);
+        } else {
+            self.enter(State::Waiting, "what it requires went down while it was prepared", cx);
+            cx.notes.push(Note::LookAgain);
         }
     }
 

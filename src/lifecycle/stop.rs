@@ -26,19 +26,19 @@ use crate::units::signal;
 use crate::units::spec::{KillMode, Kind, OnLimit, Policy};
 
 /// On its way down.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Stopping {
-    stage: Stage,
+    pub(super) stage: Stage,
     pub(super) after: After,
     /// Until it has ended.
     pub(super) main: Option<Main>,
-    cause: Cause,
-    began: Time,
+    pub(super) cause: Cause,
+    pub(super) began: Time,
     /// The stop signal or command has been given.
-    told: bool,
+    pub(super) told: bool,
     /// Then everything is killed and no hook is waited for any longer.
-    cap: Time,
-    killed: bool,
+    pub(super) cap: Time,
+    pub(super) killed: bool,
 }
 
 /// What follows.
@@ -73,8 +73,8 @@ pub(super) enum Cause {
     Memory,
 }
 
-#[derive(Debug)]
-enum Stage {
+#[derive(Clone, Debug)]
+pub(super) enum Stage {
     PreStop {
         next: usize,
         errand: Option<Errand>,

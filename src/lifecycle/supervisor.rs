@@ -37,47 +37,48 @@ pub struct Settings {
 }
 
 /// A tick that comes so much later than it was due means that the machine stood still: suspended, or its container paused.
-const SUSPENDED: Duration = Duration::from_secs(2);
+pub(super) const SUSPENDED: Duration = Duration::from_secs(2);
 
 /// After the shutdown deadline everything was killed; what the kernel has not let go by then is left to it.
 const LAST_GRACE: Duration = Duration::from_millis(400);
 
 /// The machine.
+#[derive(Clone)]
 pub struct Supervisor {
-    units: Units,
-    links: Links,
-    runs: Runs,
-    jobs: Jobs,
-    chance: Chance,
-    fork_rate: ForkRate,
-    settings: Settings,
+    pub(super) units: Units,
+    pub(super) links: Links,
+    pub(super) runs: Runs,
+    pub(super) jobs: Jobs,
+    pub(super) chance: Chance,
+    pub(super) fork_rate: ForkRate,
+    pub(super) settings: Settings,
     /// When which unit wants to be told the time.
-    timetable: BTreeSet<(Time, UnitName)>,
-    booked: BTreeMap<UnitName, Time>,
+    pub(super) timetable: BTreeSet<(Time, UnitName)>,
+    pub(super) booked: BTreeMap<UnitName, Time>,
     /// Units that have not settled since boot.
-    booting: BTreeSet<UnitName>,
-    ending: Option<Ending>,
-    now: Time,
-    out: Vec<Action>,
-    notes: Vec<(UnitName, Note)>,
+    pub(super) booting: BTreeSet<UnitName>,
+    pub(super) ending: Option<Ending>,
+    pub(super) now: Time,
+    pub(super) out: Vec<Action>,
+    pub(super) notes: Vec<(UnitName, Note)>,
     /// Units to be looked at again.
-    queue: BTreeSet<UnitName>,
+    pub(super) queue: BTreeSet<UnitName>,
     /// A unit has come to rest in this step: perhaps nothing is left to run.
-    came_to_rest: bool,
+    pub(super) came_to_rest: bool,
 }
 
 /// The end of svinit has begun.
-#[derive(Debug)]
-struct Ending {
-    began: Time,
-    deadline: Time,
+#[derive(Clone, Debug)]
+pub(super) struct Ending {
+    pub(super) began: Time,
+    pub(super) deadline: Time,
     /// Everything was killed then.
-    hurried: Option<Time>,
-    status: u8,
-    why: String,
+    pub(super) hurried: Option<Time>,
+    pub(super) status: u8,
+    pub(super) why: String,
     /// Those that had something to stop when it began.
-    stopping: BTreeSet<UnitName>,
-    told: bool,
+    pub(super) stopping: BTreeSet<UnitName>,
+    pub(super) told: bool,
 }
 
 /// What others can build on; when it changes, they are looked at again.
@@ -314,6 +315,9 @@ impl Supervisor {
     fn on_note(&mut self, name: &UnitName, note: &Note) {
         self.jobs.on_note(name, note, &mut self.out);
         match note {
+            Note::LookAgain => {
+                self.queue.insert(name.clone());
+            }
             Note::Ended | Note::Restarting if planted(Bug::IgnorePartOf) => {}
             Note::Ended | Note::Restarting => {
                 for part in self.links.parts(name).to_vec() {
@@ -358,6 +362,9 @@ impl Supervisor {
                     unit.waits_for = blockers;
                 }
             });
+        } else if unit.is_prepared() {
+            let stands = order::requirements_stand(&self.units, unit);
+            self.with(name, |unit, cx| unit.take_last_step(stands, cx));
         } else if unit.pending.is_some() && order::may_stop(&self.units, &self.links, name) {
             let cap = self.stop_cap(name);
             self.with(name, |unit, cx| unit.begin_pending_stop(cap, cx));

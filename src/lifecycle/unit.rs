@@ -66,9 +66,9 @@ impl Cx<'_> {
 }
 
 /// Run numbers and whose they are.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Runs {
-    last: u64,
+    pub(super) last: u64,
     /// Dropped when the last process of the run is gone: from then on, events about it are about nobody.
     pub(super) owner: std::collections::BTreeMap<RunId, UnitName>,
 }
@@ -87,6 +87,8 @@ impl Runs {
 pub(super) enum Note {
     /// Its main process ended unasked; what is `part_of` it follows.
     Ended,
+    /// It is about to take the next step up after some time: does what it builds on still stand?
+    LookAgain,
     /// Its test has passed and it is about to be restarted; what is `part_of` it follows.
     Restarting,
     /// A reload is over.
@@ -130,8 +132,8 @@ pub(super) struct Main {
 }
 
 /// Runs whose processes are being cleared away. Nothing new is started, and no stop is over, while there are any.
-#[derive(Debug, Default)]
-pub(super) struct Tidying(BTreeSet<RunId>);
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tidying(pub(super) BTreeSet<RunId>);
 
 impl Tidying {
     /// Kills all that is left of `run`.
@@ -161,7 +163,7 @@ impl Tidying {
 }
 
 /// Where a unit is, with what belongs to being there.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum State {
     Inactive,
     Completed,
@@ -180,6 +182,7 @@ pub(super) enum State {
 }
 
 /// One unit.
+#[derive(Clone)]
 pub(super) struct Unit {
     pub(super) spec: Arc<UnitSpec>,
     pub(super) state: State,
@@ -214,12 +217,12 @@ pub(super) struct Unit {
     pub(super) start_on_resume: bool,
     /// It had to be killed when it was last stopped.
     pub(super) was_killed: bool,
-    seen: Option<Seen>,
+    pub(super) seen: Option<Seen>,
 }
 
 /// What was last reported.
 #[derive(Clone, Debug, PartialEq)]
-struct Seen {
+pub(super) struct Seen {
     label: Label,
     health: Health,
     pid: Option<Pid>,

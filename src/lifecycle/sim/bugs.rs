@@ -36,6 +36,7 @@ const BUGS: &[(Bug, &str)] = &[
     (Bug::WaitForSkipped, "a unit starts only when the outside things it waits for have answered"),
     (Bug::WantsBlocks, "every unit comes to rest when faults have ceased"),
     (Bug::RequiresSkipped, "a unit starts only when what it requires is up"),
+    (Bug::LastLookSkipped, "a unit starts only when what it requires is up"),
     (Bug::FailedDependencyForgotten, "every unit comes to rest when faults have ceased"),
     (Bug::OnLimitRetryNever, "nobody gives up too early"),
     (Bug::HookTimeoutForgotten, "a hook, test or check does not outlive its timeout"),

@@ -65,7 +65,8 @@ fn released<'a>(seen: &Seen<'a>) -> Option<&'a UnitName> {
 }
 
 fn requirements_up(seen: &Seen<'_>) -> Verdict {
-    let Some(unit) = released(seen) else { return Ok(()) };
+    // Looked at twice: when it is let go, and again at its main process, for hooks and the outside take their time.
+    let Some(unit) = released(seen).or_else(|| main_spawn(seen)) else { return Ok(()) };
     for other in &seen.book.spec(unit).requires {
         let label = seen.book.units[other].label;
         hold(label.is_up(), || format!("{unit} starts while {other} is {}", label.as_str()))?;

@@ -1,0 +1,45 @@
+//! Stories of rare turns, which the walk through small worlds or a mistake that nobody saw has asked for.
+
+use std::time::Duration;
+
+use crate::lifecycle::stories::{argv, check, names, tcp, unit};
+use crate::units::spec::{UnitSpec, WaitFor};
+
+#[test]
+fn what_a_unit_requires_is_looked_at_again_when_its_hooks_have_run() {
+    let mut web = UnitSpec { requires: names(&["db"]), ..unit("web") };
+    web.hooks.pre_start = vec![argv("prepare")];
+    check(
+        [unit("db"), web],
+        "
+        0  boot        => [db waiting], [web waiting], spawn #1 db, [db starting]
+        1  spawned #1  => [db ready], prestart #2 web, [web starting]
+        2  exit #1 1   => kill #1*, [db stopping]
+        3  exit #2 0   => kill #2*
+        4  gone #2     => [web waiting]
+        5  gone #1     => [db waiting], spawn #3 db, [db starting]
+        6  spawned #3  => [db ready], prestart #4 web, [web starting]
+        7  exit #4 0   => kill #4*
+        8  gone #4     => spawn #5 web
+        9  spawned #5  => [web ready]
+    ",
+    );
+}
+
+#[test]
+fn what_a_unit_requires_is_looked_at_again_when_the_outside_has_answered() {
+    let wait_for =
+        WaitFor { checks: vec![tcp()], timeout: Duration::from_secs(60), interval: Duration::from_secs(1) };
+    check(
+        [unit("db"), UnitSpec { requires: names(&["db"]), wait_for: Some(wait_for), ..unit("web") }],
+        "
+        0  boot        => [db waiting], [web waiting], spawn #1 db, [db starting]
+        1  spawned #1  => [db ready], probe #2
+        2  exit #1 1   => kill #1*, [db stopping]
+        3  passed #2   => nothing
+        4  gone #1     => [db waiting], spawn #3 db, [db starting]
+        5  spawned #3  => [db ready], spawn #4 web, [web starting]
+        6  spawned #4  => [web ready]
+    ",
+    );
+}
