@@ -268,7 +268,8 @@ impl Unit {
 
     /// Time has passed, or something has happened to one of its runs.
     pub(super) fn on_event(&mut self, event: &Event, cx: &mut Cx<'_>) {
-        if let Event::TreeGone { run } = event
+        // A process that could not be made leaves nothing behind, also when it was to be killed before that was known.
+        if let Event::TreeGone { run } | Event::SpawnFailed { run, .. } = event
             && self.tidying.on_gone(*run)
         {
             cx.forget_run(*run);

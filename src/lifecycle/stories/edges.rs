@@ -43,3 +43,17 @@ fn what_a_unit_requires_is_looked_at_again_when_the_outside_has_answered() {
     ",
     );
 }
+
+#[test]
+fn a_process_that_could_not_be_made_is_not_waited_for_although_it_was_to_be_killed() {
+    check(
+        [unit("web")],
+        "
+        0    boot       => [web waiting], spawn #1 web, [web starting]
+        10   stop web   => TERM #1, [web stopping]
+        8010 tick       => kill #1*
+        9000 no-room #1 => [web inactive], job 1 web ok, job 1 done
+        9001 start web  => [web waiting], spawn #2 web, [web starting]
+    ",
+    );
+}
