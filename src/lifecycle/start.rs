@@ -48,8 +48,9 @@ impl Asking {
 /// Longest time for one try of a readiness or `wait_for` check; the whole has its own bound.
 const TRY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Between two looks at a pid file.
-const PID_FILE_INTERVAL: Duration = Duration::from_millis(50);
+/// Between two looks at a pid file, the least and the most. Between these it is an eighth of the time waited so far: who
+/// comes late is noticed little later than that, and who never comes costs nothing worth speaking of.
+const PID_FILE_INTERVAL: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
 
 /// Running the `pre_start` hooks.
 #[derive(Clone, Debug)]
@@ -78,7 +79,7 @@ pub(super) enum Launch {
     /// For the end of the process that forks the daemon.
     Parent,
     /// For the daemon's pid file.
-    PidFile { again: Time, last: String },
+    PidFile { since: Time, again: Time, last: String },
     /// For a word of its own: notify, descriptor, line.
     Word,
     /// For time to pass.
@@ -292,7 +293,8 @@ impl Unit {
             }
             Event::Exited { status: ExitStatus::Code(0), .. } if matches!(starting.stage, Launch::Parent) => {
                 starting.main.pid = None;
-                starting.stage = Launch::PidFile { again: cx.now, last: "not there yet".to_owned() };
+                starting.stage =
+                    Launch::PidFile { since: cx.now, again: cx.now, last: "not there yet".to_owned() };
                 self.on_progress_starting(&Event::Tick, cx);
             }
             Event::Exited { status, oom, .. } => self.on_main_exit(*status, *oom, cx),
@@ -311,7 +313,7 @@ impl Unit {
 
     fn on_pid_file(&mut self, found: Result<Pid, &String>, cx: &mut Cx<'_>) {
         let State::Starting(starting) = &mut self.state else { return };
-        let Launch::PidFile { again, last } = &mut starting.stage else { return };
+        let Launch::PidFile { since, again, last } = &mut starting.stage else { return };
         match found {
             Ok(pid) => {
                 starting.main.pid = Some(pid);
@@ -319,7 +321,8 @@ impl Unit {
             }
             Err(why) => {
                 last.clone_from(why);
-                *again = cx.now.after(PID_FILE_INTERVAL);
+                let [least, most] = PID_FILE_INTERVAL;
+                *again = cx.now.after((cx.now.since(*since) / 8).clamp(least, most));
                 self.check_ready_timeout(cx);
             }
         }

@@ -1,9 +1,10 @@
 //! Stories of rare turns, which the walk through small worlds or a mistake that nobody saw has asked for.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::lifecycle::stories::{argv, check, names, tcp, unit};
-use crate::units::spec::{UnitSpec, WaitFor};
+use crate::units::spec::{Kind, UnitSpec, WaitFor};
 
 #[test]
 fn what_a_unit_requires_is_looked_at_again_when_its_hooks_have_run() {
@@ -54,6 +55,29 @@ fn a_process_that_could_not_be_made_is_not_waited_for_although_it_was_to_be_kill
         8010 tick       => kill #1*
         9000 no-room #1 => [web inactive], job 1 web ok, job 1 done
         9001 start web  => [web waiting], spawn #2 web, [web starting]
+    ",
+    );
+}
+
+#[test]
+fn a_pid_file_that_never_comes_is_looked_for_ever_more_rarely() {
+    let kind = Kind::Forking { pid_file: PathBuf::from("/run/d.pid") };
+    check(
+        [UnitSpec { kind, ready_timeout: Duration::ZERO, ..unit("d") }],
+        "
+        0     boot       => [d waiting], spawn #1 d, [d starting]
+        0     spawned #1 => nothing
+        0     exit #1 0  => pidfile #1
+        0     no-main #1 => nothing
+        50    tick       => pidfile #1
+        50    no-main #1 => nothing
+        100   tick       => pidfile #1
+        800   no-main #1 => nothing
+        899   tick       => nothing
+        900   tick       => pidfile #1
+        60000 no-main #1 => nothing
+        60999 tick       => nothing
+        61000 tick       => pidfile #1
     ",
     );
 }
