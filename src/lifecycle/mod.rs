@@ -12,6 +12,8 @@ mod errand;
 pub mod event;
 mod health;
 mod job;
+#[cfg(test)]
+mod model;
 mod order;
 mod planted;
 mod running;
