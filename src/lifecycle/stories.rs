@@ -4,6 +4,7 @@
 //! quiet: it answers nothing by itself, so that each line shows one cause and its consequences.
 
 mod edges;
+mod words;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -122,6 +123,40 @@ impl Story {
             ["main", of, pid] => Event::MainFound { run: run(of), pid: Pid(pid.parse().unwrap()) },
             ["no-main", of] => Event::MainNotFound { run: run(of), why: "not there yet".to_owned() },
             ["measured", of, bytes] => Event::Measured { run: run(of), memory: bytes.parse().unwrap() },
+            ["said", of, code, what] => Event::Exited {
+                run: run(of),
+                status: ExitStatus::Code(code.parse().unwrap()),
+                oom: false,
+                said: (*what).to_owned(),
+            },
+            ["oom", of] => Event::Exited {
+                run: run(of),
+                status: ExitStatus::Signal { number: 9, core: false },
+                oom: true,
+                said: String::new(),
+            },
+            ["dumped", of] => Event::Exited {
+                run: run(of),
+                status: ExitStatus::Signal { number: 11, core: true },
+                oom: false,
+                said: String::new(),
+            },
+            ["reloading", of] => Event::Signed { run: run(of), sign: Sign::Reloading },
+            ["status", of, what] => Event::Signed { run: run(of), sign: Sign::Status((*what).to_owned()) },
+            ["mainpid", of, pid] => {
+                Event::Signed { run: run(of), sign: Sign::MainPid(Pid(pid.parse().unwrap())) }
+            }
+            ["reload-or-restart", units @ ..] => {
+                self.jobs += 1;
+                let command = Command::Reload { units: names(units), otherwise: Otherwise::Restart };
+                Event::Asked { job: JobId(self.jobs), command }
+            }
+            ["signal", units @ ..] => {
+                self.jobs += 1;
+                let signal = SignalName("USR1".to_owned());
+                let command = Command::Signal { units: names(units), signal, whom: Whom::Main };
+                Event::Asked { job: JobId(self.jobs), command }
+            }
             ["shutdown"] => Event::ShutdownAsked { why: "SIGTERM".to_owned() },
             [verb, units @ ..] => {
                 self.jobs += 1;
