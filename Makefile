@@ -15,11 +15,14 @@ FLAGS := target."cfg(all(target_os = \"linux\", target_env = \"gnu\"))".rustflag
   ["--remap-path-prefix=$(CARGO_HOME)=/cargo", "--remap-path-prefix=$(CURDIR)=/svinit"$(PACKED)]
 RELEASE = $(CARGO) build --release --locked --config '$(FLAGS)'
 
-.PHONY: help build reproducible run test lint deny install clean
+.PHONY: help build reproducible run test check-model mutants coverage lint deny install clean
 
 help:
 	@echo "make run                nginx, a Django app and PostgreSQL as units of one svinit, in the foreground"
 	@echo "make test               every test, after installing what they need"
+	@echo "make check-model        every path of two units with three disturbances: ten million states"
+	@echo "make mutants            small mistakes in the lifecycle that no test sees; at most a tenth may be left"
+	@echo "make coverage           lines of the lifecycle that its tests run; fails below 95 %"
 	@echo "make lint               formatting, clippy with warnings as errors, cargo-deny, shellcheck"
 	@echo "make build              target/.../release/svinit, one static file"
 	@echo "make reproducible       builds HEAD twice, in two places, and compares the files"
@@ -39,13 +42,23 @@ test:
 	@scripts/setup test
 	$(CARGO) test --locked
 
+check-model:
+	MODEL_DISTURBANCES=3 $(CARGO) test --locked --lib lifecycle::model -- --nocapture
+
+# MUTANTS="--sample 300" takes every so-manieth only, MUTANTS="--only 17" one.
+mutants:
+	$(CARGO) run --release --locked --manifest-path tools/mutants/Cargo.toml -- . $(MUTANTS)
+
+coverage:
+	@scripts/coverage
+
 reproducible:
 	@scripts/reproducible
 
 lint: deny
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	@if command -v shellcheck >/dev/null; then shellcheck -x scripts/setup scripts/stack scripts/reproducible .ci/run; \
+	@if command -v shellcheck >/dev/null; then shellcheck -x scripts/setup scripts/stack scripts/reproducible scripts/coverage .ci/run; \
 	elif [ -n "$$CI" ]; then echo "lint: shellcheck is missing" >&2; exit 1; \
 	else echo "skipped: shellcheck is not installed"; fi
 

@@ -3,6 +3,7 @@
 //! A line is `TIME EVENT`, and behind it what follows: wishes, and changes in brackets. The world of the stories is
 //! quiet: it answers nothing by itself, so that each line shows one cause and its consequences.
 
+mod answers;
 mod edges;
 mod words;
 

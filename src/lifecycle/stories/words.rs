@@ -21,12 +21,12 @@ use crate::units::spec::{
     ReloadHow, Restart, SignalName, UnitSpec, WaitFor,
 };
 
-fn seconds(seconds: u64) -> Duration {
+pub(super) fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
 /// Plays the events and compares everything that is said with what was written down.
-fn reads(name: &str, specs: impl IntoIterator<Item = UnitSpec>, events: &str) {
+pub(super) fn reads(name: &str, specs: impl IntoIterator<Item = UnitSpec>, events: &str) {
     let mut story = Story::of(specs);
     let mut told = String::new();
     let mut before: Vec<UnitView> = Vec::new();
