@@ -81,3 +81,24 @@ fn a_pid_file_that_never_comes_is_looked_for_ever_more_rarely() {
     ",
     );
 }
+
+#[test]
+fn with_nothing_to_start_svinit_ends_at_once() {
+    check([UnitSpec { enabled: false, ..unit("web") }], "0 boot => end 0");
+}
+
+#[test]
+fn a_stop_command_is_for_a_process_that_is_there() {
+    let mut web = unit("web");
+    web.stop.command = Some(argv("quit"));
+    check(
+        [web],
+        "
+        0 boot       => [web waiting], spawn #1 web, [web starting]
+        1 stop web   => TERM #1, [web stopping]
+        2 spawned #1 => TERM #1
+        3 exit #1 0  => kill #1*
+        4 gone #1    => [web inactive], job 1 web ok, job 1 done
+    ",
+    );
+}
