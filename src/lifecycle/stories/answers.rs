@@ -156,3 +156,44 @@ fn what_is_left_of_a_group_is_killed_with_the_unit_that_waits_for_nobody() {
         ",
     );
 }
+
+#[test]
+fn who_waits_for_one_that_has_failed_for_good_keeps_nobody_alive() {
+    let mut db = unit("db");
+    db.restart.policy = crate::units::spec::Policy::Never;
+    reads(
+        "waiting_for_nobody",
+        [db, UnitSpec { requires: names(&["db"]), ..unit("web") }],
+        "
+        0 boot
+        1 exit #1 3
+        2 gone #1
+        ",
+    );
+}
+
+#[test]
+fn a_stop_reaches_all_that_builds_on_it_and_a_shutdown_cuts_it_short() {
+    let mut top = UnitSpec { requires: names(&["middle"]), ..unit("top") };
+    top.stop.timeout = seconds(60);
+    let middle = UnitSpec { requires: names(&["base"]), ..unit("middle") };
+    reads(
+        "chain",
+        [unit("base"), middle, top],
+        "
+        0 boot
+        1 spawned #1
+        2 spawned #2
+        3 spawned #3
+        4 stop base
+        10 shutdown
+        3176 tick
+        3177 killed #3 9
+        3178 gone #3
+        3179 exit #2 0
+        3180 gone #2
+        3181 exit #1 0
+        3182 gone #1
+        ",
+    );
+}
