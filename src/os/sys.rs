@@ -594,7 +594,10 @@ pub(super) fn chdir(path: &CStr) -> Result<(), Errno> {
 }
 
 /// One of the `RLIMIT_` numbers; the C libraries disagree about its type.
+#[cfg(target_env = "gnu")]
 pub(super) type Resource = u32;
+#[cfg(not(target_env = "gnu"))]
+pub(super) type Resource = i32;
 
 /// `(soft, hard)` of a limit of this process.
 pub(super) fn get_limit(resource: Resource) -> Result<(u64, u64), Errno> {

@@ -24,7 +24,7 @@ const RUN_BITS: u32 = 36;
 const OWNER_BITS: u32 = 24;
 
 /// `RLIMIT_RTTIME`.
-pub(super) const RESOURCE: u32 = libc::RLIMIT_RTTIME;
+pub(super) const RESOURCE: sys::Resource = libc::RLIMIT_RTTIME;
 
 /// The soft limit that marks the processes of `run`.
 #[must_use]
