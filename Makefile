@@ -15,7 +15,7 @@ FLAGS := target."cfg(all(target_os = \"linux\", target_env = \"gnu\"))".rustflag
   ["--remap-path-prefix=$(CARGO_HOME)=/cargo", "--remap-path-prefix=$(CURDIR)=/svinit"$(PACKED)]
 RELEASE = $(CARGO) build --release --locked --config '$(FLAGS)'
 
-.PHONY: help build reproducible run test check-model mutants coverage lint deny install clean
+.PHONY: help build reproducible run bench test check-model mutants coverage lint deny install clean
 
 help:
 	@echo "make run                nginx, a Django app and PostgreSQL as units of one svinit, in the foreground"
@@ -25,6 +25,7 @@ help:
 	@echo "make coverage           lines of the lifecycle that its tests run; fails below 95 %"
 	@echo "make lint               formatting, clippy with warnings as errors, cargo-deny, shellcheck"
 	@echo "make build              target/.../release/svinit, one static file"
+	@echo "make bench              svinit, a floor and other supervisors in turns, and the table of ratios"
 	@echo "make reproducible       builds HEAD twice, in two places, and compares the files"
 	@echo "make install PREFIX=D   svinit and its links into D/bin (default $(PREFIX))"
 	@echo "make clean              removes target/, not the state of make run"
@@ -37,6 +38,11 @@ run:
 	@scripts/setup run
 	$(RELEASE)
 	@scripts/stack run $(SVINIT)
+
+bench:
+	@scripts/setup bench
+	$(RELEASE)
+	@bench/run $(SVINIT)
 
 test:
 	@scripts/setup test
@@ -58,7 +64,7 @@ reproducible:
 lint: deny
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	@if command -v shellcheck >/dev/null; then shellcheck -x scripts/setup scripts/stack scripts/reproducible scripts/coverage .ci/run; \
+	@if command -v shellcheck >/dev/null; then shellcheck -x scripts/setup scripts/stack scripts/reproducible scripts/coverage bench/peers bench/run .ci/run; \
 	elif [ -n "$$CI" ]; then echo "lint: shellcheck is missing" >&2; exit 1; \
 	else echo "skipped: shellcheck is not installed"; fi
 
