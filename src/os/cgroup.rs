@@ -264,7 +264,9 @@ fn mount<'a>(line: &'a str, kind: &str, option: &str) -> Option<(&'a str, PathBu
         return None;
     }
     let mut fields = before.split(' ').skip(3);
-    Some((fields.next()?, PathBuf::from(fields.next()?)))
+    // Without a root our own path would stay absolute, and lead past the mount.
+    let root = fields.next().filter(|root| root.starts_with('/'))?;
+    Some((root, PathBuf::from(fields.next()?)))
 }
 
 fn move_all(leaf: &Path, members: &[Pid]) -> io::Result<()> {

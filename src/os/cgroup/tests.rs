@@ -20,6 +20,8 @@ fn a_group_outside_of_what_is_mounted_is_not_ours() {
     assert_eq!(dir_in("0::/../other\n", DOCKER, "0::", "cgroup2", ""), None);
     assert_eq!(dir_in("0::/x\n", "38 31 0:38 /y /mnt rw - cgroup2 cgroup2 rw\n", "0::", "cgroup2", ""), None);
     assert_eq!(dir_in("", DOCKER, "0::", "cgroup2", ""), None);
+    let rootless = "38 31 0:38  /mnt rw - cgroup2 cgroup2 rw\n";
+    assert_eq!(dir_in("0::/etc\n", rootless, "0::", "cgroup2", ""), None, "a path past the mount");
 }
 
 #[test]
