@@ -34,19 +34,22 @@ pub struct Peer {
 pub fn listen_unix(path: &Path, mode: u32, group: Option<u32>) -> Result<UnixListener, Error> {
     let doing = || format!("listen on {}", path.display());
     remove_stale(path)?;
-    let listener = with_mode(mode, || UnixListener::bind(path)).doing(doing)?;
-    listener.set_nonblocking(true).doing(doing)?;
-    if let Some(gid) = group {
+    let listener = with_mode(mode, || UnixListener::bind(path)).doing(doing).inspect_err(|_| {
+        // It may be there although nobody listens; what somebody else has made meanwhile stays.
+        let _ = remove_stale(path);
+    })?;
+    let prepared = listener.set_nonblocking(true).doing(doing).and_then(|()| match group {
         // Until here the socket is our own group's, which is no wider than what was asked for.
-        lchown(path, None, Some(gid)).doing(|| format!("give {} to group {gid}", path.display())).map_err(
-            |error| {
-                // A socket that its group cannot use would only puzzle.
-                let _ = fs::remove_file(path);
-                error.with_remedy("needs CAP_CHOWN, or svinit to be in that group")
-            },
-        )?;
+        Some(gid) => lchown(path, None, Some(gid))
+            .doing(|| format!("give {} to group {gid}", path.display()))
+            .map_err(|error| error.with_remedy("needs CAP_CHOWN, or svinit to be in that group")),
+        None => Ok(()),
+    });
+    if prepared.is_err() {
+        // A socket that nobody serves, or that its group cannot use, would only puzzle.
+        let _ = fs::remove_file(path);
     }
-    Ok(listener)
+    prepared.map(|()| listener)
 }
 
 /// Makes a socket with exactly this mode. The mask is the whole process's: one at a time. Children set their own.

@@ -5,7 +5,7 @@
 //! 2. The caller reads the units; nothing was started when they are bad.
 //! 3. [`assemble`]: listeners, the log's threads, the threads that make processes. No thread is made after that: at
 //!    `pids.max` it would panic.
-//! 4. `Driver::run`, until everything has ended; then [`Assembled::clean_up`].
+//! 4. `Driver::run`, until everything has ended; then [`Traces`] are dropped.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -140,22 +140,25 @@ pub struct Assembled {
     pub traces: Traces,
 }
 
-/// Files that svinit has made for as long as it lives.
+/// Files that svinit has made for as long as it lives. They go with this value, also when the start is given up half
+/// way.
 pub struct Traces {
     socket: Option<PathBuf>,
-    dir: PathBuf,
+    dir: Option<PathBuf>,
 }
 
-impl Traces {
-    /// Removes them. What cannot be removed is in nobody's way: the next svinit replaces it.
-    pub fn clean_up(&self) {
+impl Drop for Traces {
+    /// What cannot be removed is in nobody's way: the next svinit replaces it.
+    fn drop(&mut self) {
         if let Some(socket) = &self.socket {
             let _ = std::fs::remove_file(socket);
         }
-        let _ = std::fs::remove_dir_all(&self.dir);
-        // The directory above is shared; it goes when it is empty.
-        if let Some(above) = self.dir.parent() {
-            let _ = std::fs::remove_dir(above);
+        if let Some(dir) = &self.dir {
+            let _ = std::fs::remove_dir_all(dir);
+            // The directory above is shared; it goes when it is empty.
+            if let Some(above) = dir.parent() {
+                let _ = std::fs::remove_dir(above);
+            }
         }
     }
 }
@@ -167,7 +170,9 @@ impl Traces {
 pub fn assemble(early: Early, wishes: Wishes) -> Result<Assembled, Error> {
     let started = clock::now();
     own::expect_descriptors(wishes.set.units.len() * DESCRIPTORS_PER_UNIT);
-    let (control, http) = (control_listener(&wishes)?, http_listener(wishes.http)?);
+    let control = control_listener(&wishes)?;
+    let mut traces = Traces { socket: control.path.clone(), dir: None };
+    let http = http_listener(wishes.http)?;
     let mut warnings = early.warnings;
     warnings.extend(control.warning.clone());
     warnings.extend(http.warning.clone());
@@ -183,6 +188,7 @@ pub fn assemble(early: Early, wishes: Wishes) -> Result<Assembled, Error> {
     let (inherited, odd) = Inherited::own();
     warnings.extend(odd.iter().map(|name| format!("{name} is not UTF-8 and is not passed on to services")));
     let (dir, warning) = runtime_dir(&wishes.set, &inherited, early.posture.pid);
+    traces.dir = Some(dir.clone());
     warnings.extend(warning);
     pump.say(None, LogLevel::Info, &first_words(&early.posture, &control, &http, wishes.set.units.len()));
     if !early.posture.is_pid1 {
@@ -231,7 +237,7 @@ pub fn assemble(early: Early, wishes: Wishes) -> Result<Assembled, Error> {
         role: wishes.role,
         foreground: wishes.foreground,
         inherited,
-        dir: dir.clone(),
+        dir,
         core_limit: early.core_limit,
         uid: early.posture.uid,
     };
@@ -240,7 +246,6 @@ pub fn assemble(early: Early, wishes: Wishes) -> Result<Assembled, Error> {
     let handle = Handle::new(reader, asks);
     let sources = Sources { signals: early.signals, asks: asked, answers };
     let driver = Driver::new(supervisor, hands, board, sources).doing(|| "start the main loop".to_owned())?;
-    let traces = Traces { socket: control.path, dir };
     Ok(Assembled { driver, handle, control: control.listener, http: http.listener, traces })
 }
 
@@ -291,7 +296,10 @@ fn control_listener(wishes: &Wishes) -> Result<Control, Error> {
 fn listen(path: &Path, mode: u32, group: Option<u32>) -> Result<UnixListener, Error> {
     make_parent(path)?;
     let listener = hold::listen_unix(path, mode, group)?;
-    UnixListener::from_std(listener).doing(|| format!("listen on {}", path.display()))
+    UnixListener::from_std(listener).doing(|| format!("listen on {}", path.display())).inspect_err(|_| {
+        // It was made just now, and nobody will serve it.
+        let _ = std::fs::remove_file(path);
+    })
 }
 
 /// Only what is not there: a directory that somebody else has made is used as it is.

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::process::Command;
@@ -34,6 +35,21 @@ fn asking(ids: &str, name: &str, rest: &str) -> String {
     format!(
         "{ids}\ncommand = [\"perl\", \"-e\", {script:?}]\nrestart.policy = \"never\"\ntype = \"oneshot\"\n"
     )
+}
+
+#[test]
+fn a_start_that_is_given_up_leaves_no_socket() {
+    let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let at = taken.local_addr().unwrap().to_string();
+    let setup = Setup::new().unit("web", STAY);
+    let paths = ["units", "run/sock"].map(|name| setup.path(name));
+    let mut command = Command::new(executable());
+    command.arg("--units").arg(&paths[0]).arg("--socket").arg(&paths[1]).args(["--http", &at]);
+    let answer = command.output().unwrap();
+    let said = String::from_utf8_lossy(&answer.stderr).into_owned();
+    assert_eq!(answer.status.code(), Some(1), "{said}");
+    assert!(said.contains(&format!("cannot serve /health at {at}: ")), "{said}");
+    assert!(setup.path("run").is_dir() && !paths[1].exists(), "the socket was made, and is removed");
 }
 
 fn go(svinit: &Svinit, name: &str) {

@@ -169,7 +169,7 @@ async fn serve(early: Early, wishes: Wishes) -> Exit {
     for _ in 0..LAST_TURNS {
         tokio::task::yield_now().await;
     }
-    traces.clean_up();
+    drop(traces);
     Exit::Of(status)
 }
 
