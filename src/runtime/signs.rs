@@ -147,7 +147,31 @@ fn listen(reader: &mut io::PipeReader) -> Heard {
         Ok(0) => Heard::Closed,
         Ok(n) if bytes[..n].contains(&b'\n') => Heard::Newline,
         Ok(_) => Heard::Nothing,
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => Heard::Nothing,
+        Err(error) if [io::ErrorKind::Interrupted, io::ErrorKind::WouldBlock].contains(&error.kind()) => {
+            Heard::Nothing
+        }
         Err(_) => Heard::Closed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+
+    use super::*;
+
+    #[test]
+    fn a_readiness_descriptor_is_given_up_only_when_it_has_spoken_or_is_closed() {
+        let (mut reader, mut writer) = io::pipe().unwrap();
+        fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+        assert!(listen(&mut reader) == Heard::Nothing, "it was told to be ready, and was not");
+        writer.write_all(b"warm").unwrap();
+        assert!(listen(&mut reader) == Heard::Nothing);
+        writer.write_all(b"\n").unwrap();
+        assert!(listen(&mut reader) == Heard::Newline);
+        drop(writer);
+        assert!(listen(&mut reader) == Heard::Closed);
     }
 }
