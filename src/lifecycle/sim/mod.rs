@@ -5,6 +5,8 @@
 //! `starting`, `stopping`, `restarting`, `watching`, `asking` or `telling`; they know what happened from the `book` and
 //! what is really so from the world, and see nothing of the machine's inside. `bugs` shows that they are not blind.
 //!
+//! `sweep` lets one wish after the other fail.
+//!
 //! `SIM_SEED=73 cargo test sim` repeats one schedule and tells its last events in words; `SIM_RUNS=1000000` runs more.
 
 #![expect(
@@ -24,6 +26,7 @@ mod schedule;
 mod script;
 mod starting;
 mod stopping;
+mod sweep;
 mod telling;
 mod watching;
 mod words;

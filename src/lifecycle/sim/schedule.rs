@@ -55,6 +55,8 @@ pub(super) struct Outcome {
     pub(super) steps: u64,
     pub(super) hash: u64,
     pub(super) was_calm: bool,
+    /// Wishes that could have failed before faults ceased.
+    pub(super) wishes: u64,
 }
 
 /// How many lines of the past a failure shows.
@@ -106,10 +108,17 @@ struct Schedule {
 
 /// Runs the schedule of this seed once.
 pub(super) fn run_keeping(seed: u64, keep: Keep) -> Result<Outcome, Failure> {
+    run_failing(seed, 0, keep)
+}
+
+/// The same, and the wish number `fails` that can fail does so, counted from 1; see [`World::fails`].
+pub(super) fn run_failing(seed: u64, fails: u64, keep: Keep) -> Result<Outcome, Failure> {
     let mut schedule = Schedule::new(seed, keep);
+    schedule.world.fails = fails;
     match schedule.play() {
         Ok(()) => {
-            Ok(Outcome { steps: schedule.steps, hash: schedule.hasher.finish(), was_calm: schedule.was_calm })
+            let (hash, wishes) = (schedule.hasher.finish(), schedule.world.wishes);
+            Ok(Outcome { steps: schedule.steps, hash, was_calm: schedule.was_calm, wishes })
         }
         Err((sentence, what)) => Err(Failure { seed, sentence, what, before: schedule.past.into() }),
     }

@@ -38,6 +38,15 @@ enum Due {
 
 type ProcId = u64;
 
+/// Why a process cannot be made, as likely as they stand here.
+const FAILURES: [(SpawnCause, &str); 5] = [
+    (SpawnCause::NoResources, "cannot fork: no room"),
+    (SpawnCause::NoResources, "cannot fork: no room"),
+    (SpawnCause::Missing, "cannot execute: not found"),
+    (SpawnCause::NotExecutable, "cannot execute: permission denied"),
+    (SpawnCause::Context, "cannot change user: not permitted"),
+];
+
 struct Proc {
     run: RunId,
     pid: i32,
@@ -81,6 +90,10 @@ pub(super) struct World {
     stuck: BTreeSet<UnitName>,
     /// Faults have ceased.
     pub(super) calm: bool,
+    /// The wish of this number cannot be carried out, whatever else happens; 0 is none.
+    pub(super) fails: u64,
+    /// Wishes that could have failed so far: processes, checks, pid files. Not counted once faults have ceased.
+    pub(super) wishes: u64,
 }
 
 impl World {
@@ -100,6 +113,8 @@ impl World {
             current: BTreeMap::new(),
             stuck: BTreeSet::new(),
             calm: false,
+            fails: 0,
+            wishes: 0,
         }
     }
 
@@ -201,6 +216,12 @@ impl World {
         !self.stuck.is_empty()
     }
 
+    /// To be asked once for each wish that can fail: whether this one does.
+    fn fails_now(&mut self) -> bool {
+        self.wishes += u64::from(!self.calm);
+        !self.calm && self.wishes == self.fails
+    }
+
     fn put(&mut self, at: Time, due: Due) {
         self.last += 1;
         self.queue.push(Reverse((at, self.last)));
@@ -257,14 +278,10 @@ impl World {
         self.runs.insert(run, entry);
         let plan = Rc::clone(&self.plan);
         let manner = &plan.manners[unit];
-        let failure = if !self.calm && self.dice.percent(manner.unmakeable) {
-            Some(self.dice.pick(&[
-                (SpawnCause::NoResources, "cannot fork: no room"),
-                (SpawnCause::NoResources, "cannot fork: no room"),
-                (SpawnCause::Missing, "cannot execute: not found"),
-                (SpawnCause::NotExecutable, "cannot execute: permission denied"),
-                (SpawnCause::Context, "cannot change user: not permitted"),
-            ]))
+        let failure = if self.fails_now() {
+            Some(FAILURES[usize::try_from(self.fails).expect("small") % FAILURES.len()])
+        } else if !self.calm && self.dice.percent(manner.unmakeable) {
+            Some(self.dice.pick(&FAILURES))
         } else if self.pids.iter().all(|taken| *taken) {
             Some((SpawnCause::NoResources, "cannot fork: no process number left"))
         } else {
@@ -450,6 +467,10 @@ impl World {
     }
 
     fn probe(&mut self, run: RunId, unit: &UnitName, check: &Check) {
+        if self.fails_now() {
+            let why = "cannot connect: too many open files".to_owned();
+            return self.put_in(Duration::ZERO, Due::Tell(Event::NotPassed { run, why }));
+        }
         let passes = self.answers(unit, plan::topic(check));
         let hangs = !self.calm && self.dice.percent(4);
         let after = if hangs { Duration::from_secs(30) } else { self.dice.millis(0, 20) };
@@ -483,7 +504,7 @@ impl World {
 
     fn read_pid_file(&mut self, run: RunId) -> Result<(), String> {
         self.meant(run, Whom::Tree)?;
-        let daemon = self.runs[&run].procs.last().copied();
+        let daemon = self.runs[&run].procs.last().copied().filter(|_| !self.fails_now());
         match daemon {
             Some(daemon) => {
                 self.runs.get_mut(&run).expect("known").main = Some(daemon);
