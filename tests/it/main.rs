@@ -32,4 +32,6 @@ mod stop;
 mod storms;
 mod stuck;
 mod svctl;
+#[cfg(target_arch = "x86_64")]
+mod sweep;
 mod terminal;
