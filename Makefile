@@ -15,7 +15,7 @@ FLAGS := target."cfg(all(target_os = \"linux\", target_env = \"gnu\"))".rustflag
   ["--remap-path-prefix=$(CARGO_HOME)=/cargo", "--remap-path-prefix=$(CURDIR)=/svinit"$(PACKED)]
 RELEASE = $(CARGO) build --release --locked --config '$(FLAGS)'
 
-.PHONY: help build reproducible run bench test check-model mutants coverage sweep lint deny install clean
+.PHONY: help build reproducible run bench test check-model mutants coverage sweep fuzz lint deny install clean
 
 help:
 	@echo "make run                nginx, a Django app and PostgreSQL as units of one svinit, in the foreground"
@@ -24,6 +24,7 @@ help:
 	@echo "make mutants            small mistakes in the lifecycle that no test sees; at most a tenth may be left"
 	@echo "make coverage           lines of the lifecycle that its tests run; fails below 95 %"
 	@echo "make sweep              each system call of svinit fails once: some ten minutes"
+	@echo "make fuzz               a million inputs for everything that reads bytes of others"
 	@echo "make lint               formatting, clippy with warnings as errors, cargo-deny, shellcheck"
 	@echo "make build              target/.../release/svinit, one static file"
 	@echo "make bench              svinit, a floor and other supervisors in turns, and the table of ratios"
@@ -62,6 +63,10 @@ coverage:
 # SWEEP=every: not one error a call in turn, but each of them.
 sweep:
 	SWEEP=$(or $(SWEEP),all) $(CARGO) test --locked --test it sweep:: -- --nocapture
+
+# FUZZ_SEED=2 for another million.
+fuzz:
+	FUZZ_RUNS=$(or $(FUZZ_RUNS),1000000) $(CARGO) test --locked --test fuzz -- --nocapture
 
 reproducible:
 	@scripts/reproducible

@@ -52,8 +52,11 @@ async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, host: &str, path: 
     read_status(&mut stream).await
 }
 
-/// Reads heads until one is final: 1xx, but for 101, are followed by another.
-async fn read_status(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Status> {
+/// Reads heads until one is final: 1xx, but for 101, are followed by another. At most [`HEAD_MAX`] bytes, and 1 KiB.
+///
+/// # Errors
+/// What comes is no HTTP, or does not come.
+pub async fn read_status(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Status> {
     let mut head = Vec::new();
     let mut seen = 0;
     loop {

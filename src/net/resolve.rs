@@ -3,7 +3,7 @@
 //! The C library's `getaddrinfo` loads modules at run time, which a static executable cannot, and blocks a thread.
 
 mod config;
-mod message;
+pub mod message;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

@@ -230,13 +230,21 @@ impl Places {
         Self { groups: text("/proc/self/cgroup"), mounts: text("/proc/self/mountinfo") }
     }
 
+    /// What these texts of `/proc/PID/cgroup` and `/proc/PID/mountinfo` tell.
+    #[must_use]
+    pub fn of(groups: String, mounts: String) -> Self {
+        Self { groups, mounts }
+    }
+
     /// The directory of our own group in version 2, as it is mounted here.
-    pub(super) fn own_dir(&self) -> Option<PathBuf> {
+    #[must_use]
+    pub fn own_dir(&self) -> Option<PathBuf> {
         dir_in(&self.groups, &self.mounts, "0::", "cgroup2", "")
     }
 
     /// The directory of our own group in the hierarchy of the memory controller of version 1.
-    pub(super) fn own_memory_dir(&self) -> Option<PathBuf> {
+    #[must_use]
+    pub fn own_memory_dir(&self) -> Option<PathBuf> {
         let line = self.groups.lines().find(|line| line.contains(":memory:"))?;
         let (start, _) = line.split_at(line.find(":memory:")? + ":memory:".len());
         dir_in(&self.groups, &self.mounts, start, "cgroup", "memory")

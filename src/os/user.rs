@@ -74,6 +74,14 @@ pub fn resolve(context: &Context) -> Result<Option<Ids>, Error> {
     .with_remedy("start svinit as root, or leave user and group out"))
 }
 
+/// Whom they would run as if these were `/etc/passwd` and `/etc/group`, whether svinit may change to it or not.
+///
+/// # Errors
+/// The user or a group does not exist.
+pub fn resolve_in(passwd: Vec<u8>, group: Vec<u8>, context: &Context) -> Result<Ids, Error> {
+    Database { passwd, group }.resolve(context)
+}
+
 /// The number of a group by its name or number.
 ///
 /// # Errors

@@ -3,7 +3,7 @@
 //! From what yields to what wins: the container's own, what the unit's user implies, `environment_files` in order,
 //! `[environment]`, `[secrets]`, what svinit promises, what the occasion adds. Files and secrets are read at each start.
 
-mod lines;
+pub mod lines;
 
 use std::collections::BTreeMap;
 

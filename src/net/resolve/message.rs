@@ -13,28 +13,38 @@ const HEADER: usize = 12;
 
 /// The kind of address that is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
+    /// `A`.
     V4 = 1,
+    /// `AAAA`.
     V6 = 28,
 }
 
 /// One question, ready to be sent.
-pub(super) struct Question {
+pub struct Question {
     bytes: Vec<u8>,
     kind: Kind,
 }
 
 /// What a server says.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub enum Answer {
+    /// These; none at all when the name has none of this kind.
     Addresses(Vec<IpAddr>),
+    /// The name does not exist.
     NoSuchName,
+    /// It will or can not say, and why.
     Refused(&'static str),
+    /// The whole answer does not fit into a datagram.
     Truncated,
 }
 
 impl Question {
-    pub(super) fn new(name: &str, kind: Kind) -> io::Result<Self> {
+    /// A question for the addresses of `name`, with a number that cannot be guessed.
+    ///
+    /// # Errors
+    /// It is no host name.
+    pub fn new(name: &str, kind: Kind) -> io::Result<Self> {
         let wrong = || io::Error::new(io::ErrorKind::InvalidInput, format!("{name:?} is no host name"));
         let [high, low] = random_id();
         // One question, please look it up yourself.
@@ -54,12 +64,15 @@ impl Question {
         Ok(Self { bytes, kind })
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
+    /// The message.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
     /// What `message` says to this question; `None` when it is no answer to it.
-    pub(super) fn answer(&self, message: &[u8]) -> Option<Answer> {
+    #[must_use]
+    pub fn answer(&self, message: &[u8]) -> Option<Answer> {
         let header = message.get(..HEADER)?;
         let repeated = message.get(HEADER..self.bytes.len())?;
         let is_ours = header[..2] == self.bytes[..2] && repeated.eq_ignore_ascii_case(&self.bytes[HEADER..]);

@@ -8,7 +8,7 @@
 ///
 /// # Errors
 /// The first line that is none of these, by its number; never its value, which may be a secret.
-pub(super) fn parse(text: &str) -> Result<Vec<(String, String)>, String> {
+pub fn parse(text: &str) -> Result<Vec<(String, String)>, String> {
     let mut all = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let line = line.trim();
