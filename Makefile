@@ -15,7 +15,7 @@ FLAGS := target."cfg(all(target_os = \"linux\", target_env = \"gnu\"))".rustflag
   ["--remap-path-prefix=$(CARGO_HOME)=/cargo", "--remap-path-prefix=$(CURDIR)=/svinit"$(PACKED)]
 RELEASE = $(CARGO) build --release --locked --config '$(FLAGS)'
 
-.PHONY: help build reproducible run bench test check-model mutants coverage sweep fuzz lint deny install clean
+.PHONY: help build reproducible run bench test check-model mutants coverage sweep fuzz soak lint deny install clean
 
 help:
 	@echo "make run                nginx, a Django app and PostgreSQL as units of one svinit, in the foreground"
@@ -25,6 +25,7 @@ help:
 	@echo "make coverage           lines of the lifecycle that its tests run; fails below 95 %"
 	@echo "make sweep              each system call of svinit fails once: some ten minutes"
 	@echo "make fuzz               a million inputs for everything that reads bytes of others"
+	@echo "make soak               15 minutes of restarts, crashes, requests and logs; nothing may grow"
 	@echo "make lint               formatting, clippy with warnings as errors, cargo-deny, shellcheck"
 	@echo "make build              target/.../release/svinit, one static file"
 	@echo "make bench              svinit, a floor and other supervisors in turns, and the table of ratios"
@@ -67,6 +68,10 @@ sweep:
 # FUZZ_SEED=2 for another million.
 fuzz:
 	FUZZ_RUNS=$(or $(FUZZ_RUNS),1000000) $(CARGO) test --locked --test fuzz -- --nocapture
+
+# SOAK=60 for one minute.
+soak:
+	SOAK=$(or $(SOAK),900) $(CARGO) test --release --locked --test soak
 
 reproducible:
 	@scripts/reproducible
