@@ -132,7 +132,7 @@ impl FileSet {
         for (unit, lines) in &batch.missing {
             let text =
                 format!("{lines} {} dropped, {} is blocked", lines_word(*lines), slot.log.path().display());
-            shared.say(Some(unit), LogLevel::Warn, &text);
+            tell(shared, Some(unit), LogLevel::Warn, &text);
         }
         let mut unwritten = Vec::new();
         let mut done = Vec::new();
@@ -232,13 +232,19 @@ impl Slot {
                 self.log.path().display(),
                 error::cause(error)
             );
-            shared.say(None, LogLevel::Error, &text);
+            tell(shared, None, LogLevel::Error, &text);
         }
     }
 
     fn on_success(&mut self, shared: &Shared) {
         if std::mem::take(&mut self.is_warned) {
-            shared.say(None, LogLevel::Info, &format!("{} is written again", self.log.path().display()));
+            tell(shared, None, LogLevel::Info, &format!("{} is written again", self.log.path().display()));
         }
     }
+}
+
+/// Says it, and wakes the thread of the streams for it: the driver, which does that otherwise, may be idle.
+fn tell(shared: &Shared, unit: Option<&str>, level: LogLevel, text: &str) {
+    shared.say(unit, level, text);
+    shared.streams.wake_for_lines();
 }

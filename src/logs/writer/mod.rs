@@ -295,14 +295,8 @@ impl Writer {
 
     /// Wakes the threads for what they were handed while they slept.
     pub(super) fn wake(&self) {
-        for lane in [&self.shared.streams, &self.shared.files] {
-            let state = lane.lock();
-            let is_due = state.is_asleep && state.queue.waiting() > 0;
-            drop(state);
-            if is_due {
-                lane.wake();
-            }
-        }
+        self.shared.streams.wake_for_lines();
+        self.shared.files.wake_for_lines();
     }
 
     /// Waits until all that waits is written, at most for `within`. False when it is not.
@@ -372,6 +366,16 @@ impl Lane {
     fn wake(&self) {
         self.lock().is_asleep = false;
         self.work.notify_one();
+    }
+
+    /// Wakes the thread if something waits that it has slept through.
+    fn wake_for_lines(&self) {
+        let state = self.lock();
+        let is_due = state.is_asleep && state.queue.waiting() > 0;
+        drop(state);
+        if is_due {
+            self.wake();
+        }
     }
 
     /// Called by the thread: sleeps until there is work, at most for `within`.
