@@ -29,7 +29,7 @@ const SETTINGS: &str = r#"
 [control]
 allow_other_namespaces = true
 [log]
-buffer_total = "1M"
+buffer_total = "256K"
 [defaults.log]
 buffer = "16K"
 "#;
