@@ -23,7 +23,7 @@ help:
 	@echo "make check-model        every path of two units with three disturbances: ten million states"
 	@echo "make mutants            small mistakes in the lifecycle that no test sees; at most a tenth may be left"
 	@echo "make coverage           lines of the lifecycle that its tests run; fails below 95 %"
-	@echo "make sweep              each system call of svinit fails once: some ten minutes"
+	@echo "make sweep              each system call of svinit fails once: half an hour"
 	@echo "make fuzz               a million inputs for everything that reads bytes of others"
 	@echo "make soak               15 minutes of restarts, crashes, requests and logs; nothing may grow"
 	@echo "make lint               formatting, clippy with warnings as errors, cargo-deny, shellcheck"
