@@ -158,10 +158,12 @@ fn slow(setup: Setup, mark: &str) -> Setup {
 }
 
 /// TERM waits for svinit to take it: from here on the kernel does not drop it, and it does not end svinit by itself.
+/// USR1 as well, since `unshare` blocks TERM for a moment of its own, before it executes svinit.
 fn listens(pid: i32) -> bool {
+    const BOTH: u64 = 1 << 9 | 1 << 14;
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:\t"));
-    blocked.and_then(|mask| u64::from_str_radix(mask, 16).ok()).is_some_and(|mask| mask & (1 << 14) != 0)
+    blocked.and_then(|mask| u64::from_str_radix(mask, 16).ok()).is_some_and(|mask| mask & BOTH == BOTH)
 }
 
 /// svinit, started and caught at the moment from which signals count.
