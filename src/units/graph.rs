@@ -195,6 +195,8 @@ fn join(names: &[UnitName]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::Strategy;
+
     use super::cycles;
 
     /// Whether a graph of `count` nodes has a cycle, by removing what has no edge out.
@@ -210,18 +212,54 @@ mod tests {
         }
     }
 
+    fn is_judged_right(edges: &[Vec<usize>]) {
+        let found = cycles(edges);
+        assert_eq!(!found.is_empty(), is_cyclic(edges), "{edges:?}");
+        for cycle in found {
+            for (at, node) in cycle.iter().enumerate() {
+                assert!(edges[*node].contains(&cycle[(at + 1) % cycle.len()]), "{edges:?} {cycle:?}");
+            }
+        }
+    }
+
     #[test]
     fn every_graph_of_four_nodes_is_judged_right() {
         for bits in 0..1_u32 << 16 {
             let edges: Vec<Vec<usize>> =
                 (0..4).map(|a| (0..4).filter(|b| bits >> (a * 4 + b) & 1 == 1).collect()).collect();
-            let found = cycles(&edges);
-            assert_eq!(!found.is_empty(), is_cyclic(&edges), "{edges:?}");
-            for cycle in found {
-                for (at, node) in cycle.iter().enumerate() {
-                    assert!(edges[*node].contains(&cycle[(at + 1) % cycle.len()]), "{edges:?} {cycle:?}");
-                }
-            }
+            is_judged_right(&edges);
+        }
+    }
+
+    #[test]
+    fn every_graph_of_five_nodes_is_judged_right() {
+        // Four of a node's five edges: a node that requires itself is a cycle whatever the others do, seen above.
+        for bits in 0..1_u32 << 20 {
+            let others = |a: usize| (0..4).filter(move |b| bits >> (a * 4 + b) & 1 == 1);
+            let edges: Vec<Vec<usize>> =
+                (0..5).map(|a| others(a).map(|b| if b < a { b } else { b + 1 }).collect()).collect();
+            is_judged_right(&edges);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn graphs_of_many_nodes_are_judged_right(
+            edges in (1_usize..200).prop_flat_map(|count| {
+                proptest::collection::vec(proptest::collection::vec(0..count, 0..4), count)
+            })
+        ) {
+            is_judged_right(&edges);
+        }
+
+        /// Edges to lower numbers only make no cycle, however many there are.
+        #[test]
+        fn graphs_without_a_cycle_have_none(
+            edges in proptest::collection::vec(proptest::collection::vec(0_usize..200, 0..6), 1..200)
+        ) {
+            let below = |(node, ends): (usize, Vec<usize>)| ends.into_iter().filter(|end| *end < node).collect();
+            let edges: Vec<Vec<usize>> = edges.into_iter().enumerate().map(below).collect();
+            proptest::prop_assert!(cycles(&edges).is_empty());
         }
     }
 
