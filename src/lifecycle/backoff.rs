@@ -102,7 +102,8 @@ fn growing(rule: &Restart, nth: u32) -> Duration {
 
 /// Chance only shortens, so `max_delay` stays the bound.
 fn jittered(pause: Duration, share: f64, chance: &mut Chance) -> Duration {
-    pause.mul_f64(1.0 - share.clamp(0.0, 1.0) * chance.share())
+    // Of a pause of ages the product would be rounded, upwards too.
+    pause.mul_f64(1.0 - share.clamp(0.0, 1.0) * chance.share()).min(pause)
 }
 
 /// How many automatic restarts a second are let through, all units together: a burst of one second's worth, then evenly.
@@ -193,6 +194,34 @@ mod tests {
         let given: Vec<_> = (0..53).map(|_| rate.take(Time::ZERO)).collect();
         assert!(given[..50].iter().all(|at| *at == Time::ZERO));
         assert_eq!(given[50..], [20, 40, 60].map(Time::from_millis));
+    }
+
+    proptest::proptest! {
+        /// Whatever a file may say, and whenever it is asked.
+        #[test]
+        fn a_pause_is_bounded_and_never_overflows(
+            delay in 0_u64..u64::MAX / 1000,
+            max in 100_u64..u64::MAX / 1000,
+            factor in 1.0_f64..=100.0,
+            jitter in 0.0_f64..=1.0,
+            limit in 0_u32..20,
+            nows in proptest::collection::vec(proptest::num::u64::ANY, 1..60),
+        ) {
+            let (delay, max_delay) = (Duration::from_millis(delay), Duration::from_millis(max));
+            let rule = Restart { delay, max_delay, factor, jitter, limit, ..Restart::default() };
+            let (mut retries, mut chance) = (Retries::default(), Chance::new(3));
+            for now in nows {
+                let now = Time(now);
+                let starved = retries.after_starvation(&rule, now, &mut chance);
+                let next = match retries.after_failure(&rule, now, &mut chance) {
+                    Next::At(at) | Next::HalfOpen(at) => at,
+                    Next::Limit(_) => now,
+                };
+                for at in [starved, next] {
+                    proptest::prop_assert!(at >= now && at <= now.after(max_delay), "{at:?} {now:?}");
+                }
+            }
+        }
     }
 
     #[test]
