@@ -80,6 +80,11 @@ impl Retries {
         }
     }
 
+    /// Whose turn the retry is that has just been granted.
+    pub(super) fn turn(&self) -> Turn {
+        if self.in_a_row == 1 && self.starved == 0 && !self.tripped { Turn::First } else { Turn::Again }
+    }
+
     /// There was no room for a process: tried again soon, then more slowly, for ever.
     pub(super) fn after_starvation(&mut self, rule: &Restart, now: Time, chance: &mut Chance) -> Time {
         self.starved = self.starved.saturating_add(1);
@@ -106,7 +111,19 @@ fn jittered(pause: Duration, share: f64, chance: &mut Chance) -> Duration {
     pause.mul_f64(1.0 - share.clamp(0.0, 1.0) * chance.share()).min(pause)
 }
 
+/// Which retry it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// The first since the unit was well, or since a person has asked for it.
+    First,
+    /// One of a unit that may be in a crash loop.
+    Again,
+}
+
 /// How many automatic restarts a second are let through, all units together: a burst of one second's worth, then evenly.
+///
+/// First retries have a queue of their own, of the same rate: behind two hundred crash loops a good unit that has crashed
+/// once would wait for seconds. What they take is taken from the loops, so in the long run both keep to the one rate.
 ///
 /// The generic cell rate algorithm (ITU-T I.371): one number of state, no refill to be computed.
 #[derive(Clone, Debug)]
@@ -114,6 +131,8 @@ pub(super) struct ForkRate {
     pub(super) apart: Duration,
     /// When the bucket would be empty again.
     pub(super) filled_until: Time,
+    /// The same for first retries alone.
+    pub(super) firsts_until: Time,
 }
 
 /// The burst that may come at once.
@@ -125,15 +144,19 @@ impl ForkRate {
         // Whole microseconds, as all moments are: a rest would make a wait of no time at all, and that is a busy loop.
         let apart = if a_second == 0 { 0 } else { BURST.as_micros() / u128::from(a_second) };
         let apart = Duration::from_micros(u64::try_from(apart).unwrap_or(0));
-        Self { apart, filled_until: Time::ZERO }
+        Self { apart, filled_until: Time::ZERO, firsts_until: Time::ZERO }
     }
 
     /// Takes leave for one restart, and says from when on it is given.
     ///
     /// Who has to wait has its place from here on: were it to ask again, one that asks more often would always be first.
-    pub(super) fn take(&mut self, now: Time) -> Time {
-        let from = self.filled_until.max(now);
+    pub(super) fn take(&mut self, turn: Turn, now: Time) -> Time {
+        let mut from = self.filled_until.max(now);
         self.filled_until = from.after(self.apart);
+        if turn == Turn::First {
+            from = self.firsts_until.max(now);
+            self.firsts_until = from.after(self.apart);
+        }
         now.after((from.since(now) + self.apart).saturating_sub(BURST))
     }
 }
@@ -191,9 +214,23 @@ mod tests {
     #[test]
     fn the_fork_rate_lets_a_seconds_worth_through_and_then_evenly() {
         let mut rate = ForkRate::new(50);
-        let given: Vec<_> = (0..53).map(|_| rate.take(Time::ZERO)).collect();
+        let given: Vec<_> = (0..53).map(|_| rate.take(Turn::Again, Time::ZERO)).collect();
         assert!(given[..50].iter().all(|at| *at == Time::ZERO));
         assert_eq!(given[50..], [20, 40, 60].map(Time::from_millis));
+    }
+
+    #[test]
+    fn one_crash_does_not_wait_behind_crash_loops_and_is_taken_from_their_share() {
+        let mut rate = ForkRate::new(50);
+        let loops: Vec<_> = (0..250).map(|_| rate.take(Turn::Again, Time::ZERO)).collect();
+        assert_eq!(loops.last(), Some(&Time::from_millis(4_000)));
+        let firsts: Vec<_> = (0..51).map(|_| rate.take(Turn::First, Time::ZERO)).collect();
+        assert!(
+            firsts[..50].iter().all(|at| *at == Time::ZERO),
+            "a mass of first crashes keeps the rate too"
+        );
+        assert_eq!(firsts[50], Time::from_millis(20));
+        assert_eq!(rate.take(Turn::Again, Time::ZERO), Time::from_millis(4_000 + 52 * 20));
     }
 
     proptest::proptest! {
@@ -227,7 +264,7 @@ mod tests {
     #[test]
     fn a_fork_rate_that_does_not_divide_a_second_gives_a_later_moment_or_now() {
         let mut rate = ForkRate::new(3);
-        let given: Vec<_> = (0..5).map(|_| rate.take(Time::ZERO)).collect();
+        let given: Vec<_> = (0..5).map(|_| rate.take(Turn::Again, Time::ZERO)).collect();
         assert_eq!(given, [0, 0, 0, 333_332, 666_665].map(Time));
     }
 }

@@ -374,7 +374,8 @@ impl Unit {
     /// From `Backoff`, when its time has come and all units together have not started too many.
     fn try_again(&mut self, cx: &mut Cx<'_>) {
         let State::Backoff { has_leave, .. } = &self.state else { return };
-        let from = if *has_leave || planted(Bug::ForkRateOff) { cx.now } else { cx.fork_rate.take(cx.now) };
+        let is_free = *has_leave || planted(Bug::ForkRateOff);
+        let from = if is_free { cx.now } else { cx.fork_rate.take(self.retries.turn(), cx.now) };
         if from > cx.now {
             self.state = State::Backoff { until: from, has_leave: true };
             return;

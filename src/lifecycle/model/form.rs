@@ -116,8 +116,9 @@ impl<'a> Form<'a> {
                 });
             }
         }
-        let ForkRate { apart: _, filled_until } = fork_rate;
+        let ForkRate { apart: _, filled_until, firsts_until } = fork_rate;
         self.due(*filled_until);
+        self.due(*firsts_until);
         self.maybe(ending.as_ref(), |form, ending| {
             let Ending { began: _, deadline, hurried, status, why: _, stopping: _, told } = ending;
             form.due(*deadline);

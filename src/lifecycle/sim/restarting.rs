@@ -142,7 +142,8 @@ fn fork_rate(times: &mut VecDeque<Time>, seen: &Seen<'_>) -> Verdict {
     while times.front().is_some_and(|at| book.now.since(*at) >= Duration::from_secs(1)) {
         times.pop_front();
     }
-    let most = usize::try_from(book.plan.settings.fork_rate).expect("small") * 2 + 1;
+    // A second's worth that may come at once and what follows in that second; the same for first retries.
+    let most = (usize::try_from(book.plan.settings.fork_rate).expect("small") * 2 + 1) * 2;
     hold(times.len() <= most, || format!("{} automatic restarts within a second", times.len()))
 }
 
