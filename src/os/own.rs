@@ -1,4 +1,4 @@
-//! Our own process: the limit that its children are to have back, and a way to signal them without a pidfd.
+//! Our own process: the limits that its children are to have back, and a way to signal them without a pidfd.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -12,10 +12,23 @@ const DESCRIPTORS_MIN: u64 = 256;
 /// Beyond that the table would cost more than 512 KiB.
 const DESCRIPTORS_MAX: u64 = 65_536;
 
-/// The soft limit on core files that this process has. To be asked before `posture::harden` takes it away.
-#[must_use]
-pub fn core_limit() -> Option<u64> {
-    sys::get_limit(libc::RLIMIT_CORE).ok().map(|(soft, _)| soft)
+/// Soft limits of this process that are not what its children should have. `None`: as it is, it is theirs too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Given {
+    /// Of core files.
+    pub core: Option<u64>,
+    /// Of open descriptors.
+    pub nofile: Option<u64>,
+}
+
+impl Given {
+    /// The soft limits that `posture::harden` is going to change. To be asked before.
+    #[must_use]
+    pub fn look() -> Self {
+        let core = sys::get_limit(libc::RLIMIT_CORE).ok().map(|(soft, _)| soft).filter(|soft| *soft > 0);
+        let nofile = sys::get_limit(libc::RLIMIT_NOFILE).ok();
+        Self { core, nofile: nofile.filter(|(soft, hard)| soft < hard).map(|(soft, _)| soft) }
+    }
 }
 
 /// Makes room for `count` descriptors. To be called before the first thread: the kernel grows the table of a process with

@@ -49,12 +49,17 @@ impl Posture {
     }
 }
 
-/// Makes svinit itself harder to read: no core dumps, and not dumpable, since its memory holds secrets. Children are
-/// not touched by the latter, and get the limit of their unit.
+/// Makes svinit itself harder to read: no core dumps, and not dumpable, since its memory holds secrets. And lets it open
+/// what it may: it holds three descriptors a unit, and 1024 is the soft limit in most containers. Children are not
+/// touched by any of it: they get the limits of their unit, or those that svinit was given ([`crate::os::own::Given`]).
 pub fn harden() {
     // Lowering one's own limits cannot fail, and a kernel without the call dumps nothing either.
     if let Ok((_, hard)) = sys::get_limit(libc::RLIMIT_CORE) {
         let _ = sys::set_limit(libc::RLIMIT_CORE, 0, hard);
+    }
+    // Raising a soft limit to the hard one needs no privilege.
+    if let Ok((_, hard)) = sys::get_limit(libc::RLIMIT_NOFILE) {
+        let _ = sys::set_limit(libc::RLIMIT_NOFILE, hard, hard);
     }
     let _ = sys::prctl(libc::PR_SET_DUMPABLE, 0, 0);
 }

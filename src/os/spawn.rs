@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use crate::lifecycle::event::{Pid, RunId, SpawnCause, SpawnFailure};
 use crate::os::cgroup::Cgroup;
+use crate::os::own::Given;
 use crate::os::pidfd::PidFd;
 use crate::os::user::Ids;
 use crate::units::spec::Rlimits;
@@ -48,6 +49,8 @@ pub struct Launch {
     pub working_dir: PathBuf,
     /// Limits of each process. What cannot be raised is a warning.
     pub rlimits: Rlimits,
+    /// Soft limits that svinit has changed for itself, as they were: where the unit has none of its own.
+    pub given: Given,
     /// It and what it starts never gain privileges.
     pub no_new_privileges: bool,
     /// The only capabilities that stay; `None`: as they are for root, none for others.
@@ -78,6 +81,7 @@ impl Launch {
             umask: 0o022,
             working_dir: PathBuf::from("/"),
             rlimits: Rlimits::default(),
+            given: Given::default(),
             no_new_privileges: false,
             capabilities: None,
             stdin: Input::Null,

@@ -27,7 +27,7 @@ use crate::os::error::{Doing, Error};
 use crate::os::files;
 use crate::os::hold;
 use crate::os::oom::OomWatch;
-use crate::os::own;
+use crate::os::own::{self, Given};
 use crate::os::poll::Poller;
 use crate::os::posture::{self, Posture};
 use crate::os::reap;
@@ -67,8 +67,8 @@ pub struct Early {
     pub signals: Signals,
     /// Where we are.
     pub posture: Posture,
-    /// The soft limit on core files before svinit gave up its own.
-    pub core_limit: Option<u64>,
+    /// The limits that svinit was given, before it changed its own.
+    pub given: Given,
     /// To be said once there is a log.
     pub warnings: Vec<String>,
 }
@@ -84,9 +84,9 @@ pub fn early() -> Result<Early, Error> {
     if !posture.is_pid1 {
         warnings.extend(reap::become_subreaper().err().map(|error| error.to_string()));
     }
-    let core_limit = own::core_limit();
+    let given = Given::look();
     posture::harden();
-    Ok(Early { signals, posture, core_limit, warnings })
+    Ok(Early { signals, posture, given, warnings })
 }
 
 /// What is to be run, and how svinit is to be reached.
@@ -238,7 +238,7 @@ pub fn assemble(early: Early, wishes: Wishes) -> Result<Assembled, Error> {
         foreground: wishes.foreground,
         inherited,
         dir,
-        core_limit: early.core_limit,
+        given: early.given,
         uid: early.posture.uid,
     };
     let hands = Hands::new(setting, Tools { trees, cgroups, oom, pump, poller, probes, spawners });

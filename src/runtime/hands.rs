@@ -14,7 +14,7 @@ use crate::os::clock;
 use crate::os::credentials::Credentials;
 use crate::os::notify::Message;
 use crate::os::oom::OomWatch;
-use crate::os::own;
+use crate::os::own::{self, Given};
 use crate::os::pidfd::PidFd;
 use crate::os::poll::Poller;
 use crate::os::spawn::Spawners;
@@ -52,8 +52,8 @@ pub struct Setting {
     pub inherited: Inherited,
     /// For notify sockets and credentials; removed at the end.
     pub dir: PathBuf,
-    /// The soft limit on core files that svinit was given, before it gave up its own.
-    pub core_limit: Option<u64>,
+    /// The limits that svinit was given, before it changed its own.
+    pub given: Given,
     /// Our own user: processes have it when they do not change.
     pub uid: u32,
 }

@@ -15,7 +15,7 @@ use crate::os::user::{self, Ids};
 use crate::runtime::environment::{self, Read};
 use crate::runtime::hands::{Hands, Spawn};
 use crate::units::name::UnitName;
-use crate::units::spec::{Context, Forward, Kind, ReadySign, Rlimits, Stdin, UnitSpec};
+use crate::units::spec::{Context, Forward, Kind, ReadySign, Stdin, UnitSpec};
 
 impl Hands {
     /// Everything that the process of `spawn` starts with. When this fails, the caller
@@ -40,7 +40,8 @@ impl Hands {
             env: env.into_iter().collect(),
             umask: context.umask.unwrap_or(0o022),
             working_dir: context.working_dir.clone().unwrap_or_else(|| "/".into()),
-            rlimits: self.rlimits(&context.rlimits),
+            rlimits: context.rlimits.clone(),
+            given: self.setting.given,
             no_new_privileges: context.sandbox.no_new_privileges.unwrap_or(ids.is_some()),
             capabilities: context.sandbox.capabilities.clone(),
             stdin: stdin(spec, spawn.purpose),
@@ -121,11 +122,6 @@ impl Hands {
             }
             _ => Ok(Vec::new()),
         }
-    }
-
-    /// svinit has given up its own core files; its children get the limit that it was given.
-    fn rlimits(&self, asked: &Rlimits) -> Rlimits {
-        Rlimits { core: asked.core.or(self.setting.core_limit), ..asked.clone() }
     }
 
     fn is_foreground(&self, spawn: &Spawn) -> bool {

@@ -10,6 +10,7 @@ mod boot;
 mod canary;
 mod context;
 mod crowd;
+mod descriptors;
 mod documents;
 mod escapees;
 mod fixture;

@@ -145,7 +145,7 @@ fn descriptors(plan: &Plan) -> Result<(), Failed> {
 
 /// As wanted; else as much as the hard limit allows, and a warning.
 fn set_limit(limit: &Limit, report: &Report<'_>) {
-    if let Err(errno) = sys::set_limit(limit.resource, limit.wanted, limit.wanted) {
+    if let Err(errno) = sys::set_limit(limit.resource, limit.wanted, limit.ceiling) {
         report.warn(limit.step, errno);
         // Lowering is always allowed.
         let _ = sys::set_limit(limit.resource, limit.wanted.min(limit.hard), limit.hard);

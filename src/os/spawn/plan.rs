@@ -53,6 +53,8 @@ pub(super) struct Limit {
     pub(super) step: Step,
     pub(super) resource: sys::Resource,
     pub(super) wanted: u64,
+    /// The hard limit to set: the same, or as it is where only the soft one is given back.
+    pub(super) ceiling: u64,
     /// What the hard limit is; without privilege it cannot be more.
     pub(super) hard: u64,
 }
@@ -289,16 +291,16 @@ fn oom_score(wanted: Option<i32>) -> Option<OomScore> {
 }
 
 fn limits(launch: &Launch) -> [Option<Limit>; 3] {
-    let rlimits = &launch.rlimits;
-    let limit = |step, resource, wanted: Option<u64>| {
-        let wanted = wanted?;
+    let (rlimits, given) = (&launch.rlimits, &launch.given);
+    let limit = |step, resource, asked: Option<u64>, given: Option<u64>| {
+        let wanted = asked.or(given)?;
         let (_, hard) = sys::get_limit(resource).ok()?;
-        Some(Limit { step, resource, wanted, hard })
+        Some(Limit { step, resource, wanted, ceiling: asked.unwrap_or(hard), hard })
     };
     [
-        limit(Step::Nofile, libc::RLIMIT_NOFILE, rlimits.nofile),
-        limit(Step::Nproc, libc::RLIMIT_NPROC, rlimits.nproc),
-        limit(Step::Core, libc::RLIMIT_CORE, rlimits.core),
+        limit(Step::Nofile, libc::RLIMIT_NOFILE, rlimits.nofile, given.nofile),
+        limit(Step::Nproc, libc::RLIMIT_NPROC, rlimits.nproc, None),
+        limit(Step::Core, libc::RLIMIT_CORE, rlimits.core, given.core),
     ]
 }
 
