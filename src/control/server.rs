@@ -44,6 +44,11 @@ pub async fn serve(listener: UnixListener, handle: Handle, policy: Policy) {
     let mut pause = Pause::default();
     loop {
         match listener.accept().await {
+            Ok((stream, _)) if !door::leaves_room(&stream) => {
+                turn_away(&stream);
+                drop(stream);
+                pause.after("the control socket", &door::few_are_left()).await;
+            }
             Ok((stream, _)) => {
                 pause.over("the control socket");
                 receive(stream, &app, &seats, &policy);

@@ -5,6 +5,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -13,6 +14,7 @@ use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use nix::sys::resource::{Resource, getrlimit};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Pause after an accept that found no descriptor or no memory; doubles with each further one.
@@ -24,6 +26,13 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Bytes that are read ahead of a connection, and that may wait to be written to it.
 const BUFFER_BYTES: usize = 16 << 10;
 
+/// Descriptors that connections leave free: enough to look at `/proc` and to make processes, each of which takes eight
+/// for a moment and four for good.
+const FREE_MIN: u64 = 32;
+
+/// Of very few, connections leave so much: a quarter.
+const FREE_SHARE: u64 = 4;
+
 /// What one connection may take.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -33,6 +42,24 @@ pub(crate) struct Limits {
     pub(crate) head_bytes: usize,
     /// Headers, beyond which the answer is 431.
     pub(crate) headers: usize,
+}
+
+/// Whether a connection leaves descriptors for what svinit is there for. Those who have to repair a crash come first:
+/// one that leaves too few is to be turned away.
+pub(crate) fn leaves_room(stream: &impl AsRawFd) -> bool {
+    let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
+    has_room(stream.as_raw_fd(), limit)
+}
+
+/// The kernel gives the lowest number that is free, so a number near the limit says that few are left.
+fn has_room(fd: i32, limit: u64) -> bool {
+    let free = FREE_MIN.min(limit / FREE_SHARE);
+    u64::try_from(fd).is_ok_and(|fd| fd.saturating_add(free) < limit)
+}
+
+/// Why a connection is turned away that leaves too few descriptors.
+pub(crate) fn few_are_left() -> io::Error {
+    io::Error::other("descriptors run out, and the rest is for units")
 }
 
 /// Serves one connection to its end, however it ends.
@@ -98,7 +125,7 @@ mod tests {
     use std::io;
     use std::time::Duration;
 
-    use super::Pause;
+    use super::{Pause, has_room};
 
     #[test]
     fn pauses_grow_to_a_second_while_descriptors_are_short() {
@@ -111,6 +138,13 @@ mod tests {
         }
         pause.over("here");
         assert_eq!(pause.length(&short), Some(Duration::from_millis(50)));
+    }
+
+    #[test]
+    fn the_last_descriptors_are_not_for_connections() {
+        assert!(has_room(20, 1024) && has_room(991, 1024) && !has_room(992, 1024));
+        assert!(has_room(47, 64) && !has_room(48, 64), "a quarter of few");
+        assert!(has_room(5000, u64::MAX));
     }
 
     #[test]

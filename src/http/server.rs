@@ -41,6 +41,10 @@ pub async fn serve(listener: TcpListener, reader: Reader) {
     let mut pause = Pause::default();
     while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
         match listener.accept().await {
+            Ok((stream, _)) if !door::leaves_room(&stream) => {
+                drop((slot, stream));
+                pause.after("the http listener", &door::few_are_left()).await;
+            }
             Ok((stream, _)) => {
                 pause.over("the http listener");
                 let served = visit(stream, app.clone());

@@ -27,6 +27,7 @@ use crate::os::pidfd::PidFd;
 use crate::os::user::Ids;
 use crate::units::spec::Rlimits;
 
+pub use self::report::cause_of;
 pub use self::workers::Spawners;
 
 /// The value of an environment variable that becomes the new process's own number (`LISTEN_PID`, `WATCHDOG_PID`).

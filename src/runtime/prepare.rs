@@ -10,7 +10,7 @@ use crate::lifecycle::event::{SpawnCause, SpawnFailure};
 use crate::logs::pump::Keep;
 use crate::os::credentials::{self, Credentials};
 use crate::os::error::Error;
-use crate::os::spawn::{Input, Launch, Output};
+use crate::os::spawn::{self, Input, Launch, Output};
 use crate::os::user::{self, Ids};
 use crate::runtime::environment::{self, Read};
 use crate::runtime::hands::{Hands, Spawn};
@@ -22,7 +22,10 @@ impl Hands {
     /// forgets the run, and with it what was opened for it.
     pub(super) fn prepare(&mut self, spawn: &Spawn) -> Result<Launch, SpawnFailure> {
         let spec = self.setting.set.units.get(&spawn.unit).cloned();
-        let spec = spec.ok_or_else(|| failure(&format!("there is no unit {} any more", spawn.unit)))?;
+        let spec = spec.ok_or_else(|| SpawnFailure {
+            cause: SpawnCause::Context,
+            why: format!("there is no unit {} any more", spawn.unit),
+        })?;
         self.context(&spec, spawn).map_err(|error| failure(&error))
     }
 
@@ -177,6 +180,7 @@ fn keep(purpose: Purpose) -> Keep {
     }
 }
 
-fn failure(why: &dyn ToString) -> SpawnFailure {
-    SpawnFailure { cause: SpawnCause::Context, why: why.to_string() }
+/// That there is no descriptor left, or no room on a disk, is no fault of the unit.
+fn failure(error: &Error) -> SpawnFailure {
+    SpawnFailure { cause: spawn::cause_of(&error.source), why: error.to_string() }
 }

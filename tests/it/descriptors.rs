@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
@@ -77,6 +78,58 @@ fn restarts_and_visits_leave_no_descriptor_thread_or_memory_behind() {
     assert_eq!(observer::threads(pid), threads);
     let grown = observer::status_number(pid, "RssAnon").saturating_sub(memory);
     assert!(grown < 1024, "{grown} kB more after {} rounds", rounds(100));
+}
+
+/// Connections that live on: streams of events on the control socket, and idle ones on the public listener.
+struct Crowd {
+    _streams: Vec<UnixStream>,
+    _idle: Vec<TcpStream>,
+}
+
+impl Crowd {
+    fn of(svinit: &Svinit, address: &str) -> Self {
+        let streams = (0..64).filter_map(|_| {
+            let mut stream = UnixStream::connect(svinit.socket()).ok()?;
+            stream.write_all(b"GET /v1/events HTTP/1.1\r\nHost: svinit\r\n\r\n").ok()?;
+            Some(stream)
+        });
+        let streams = streams.collect();
+        Self { _streams: streams, _idle: (0..128).filter_map(|_| TcpStream::connect(address).ok()).collect() }
+    }
+}
+
+#[test]
+fn a_crash_is_repaired_while_visitors_hold_every_descriptor_that_they_can_get() {
+    let limited = ["prlimit", "--nofile=72:72"];
+    let user = if is_root() { "user = \"nobody\"\n" } else { "" };
+    let setup = Setup::new().http().unit("web", &format!("{user}type = \"simple\"\n{HERE}"));
+    fs::set_permissions(setup.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+    let svinit = setup.through(&limited).start();
+    let mut web = svinit.wait_for("web", "ready").unwrap();
+    let (pid, address) = (svinit.pid(), svinit.http());
+    let crowd = Crowd::of(&svinit, &address);
+    eventually("there are many visitors", || observer::descriptors(pid) >= 50);
+    for crash in 2..5 {
+        kill(web, "KILL");
+        let line = || {
+            svinit
+                .output()
+                .lines()
+                .filter(|line| line.contains("web | here"))
+                .nth(crash - 1)
+                .map(str::to_owned)
+        };
+        eventually("the unit is there again", || line().is_some());
+        web = line().and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap();
+    }
+    let share = observer::share_of_a_core(pid, || observer::pass("1.5"));
+    assert!(share < 0.5, "svinit spins: {share}");
+    let said = svinit.output();
+    assert!(!said.contains("did not help") && !said.contains("svinit | web: cannot"), "{said}");
+    drop(crowd);
+    eventually("svctl is served again", || svinit.svctl("status web").code == 0);
+    assert!(observer::public(&address, "/health").contains("200 OK"));
+    eventually("the descriptors are free again", || observer::descriptors(pid) < 40);
 }
 
 /// Becomes another user in whose name these processes are counted, or says why it cannot.

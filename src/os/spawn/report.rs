@@ -1,5 +1,6 @@
 //! What the child tells, through words in shared memory: which step went wrong and why.
 
+use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -172,10 +173,16 @@ fn exec_failure(plan: &Plan, failed: Failed) -> SpawnFailure {
     SpawnFailure { cause: kind_of(failed.errno, kind), why }
 }
 
+/// Why a process could not be made, when what it was to start with could not be opened or read.
+#[must_use]
+pub fn cause_of(error: &io::Error) -> SpawnCause {
+    kind_of(error.raw_os_error().unwrap_or(0), SpawnCause::Context)
+}
+
 /// Trouble of the machine is not the unit's fault, whatever step it hits.
 pub(super) fn kind_of(errno: i32, otherwise: SpawnCause) -> SpawnCause {
     match errno {
-        libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE => SpawnCause::NoResources,
+        libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE | libc::ENOSPC => SpawnCause::NoResources,
         _ => otherwise,
     }
 }
