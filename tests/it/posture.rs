@@ -167,7 +167,7 @@ fn the_users_own_runtime_directory_comes_before_tmp() {
 }
 
 /// Through a mount namespace of its own in which `script` is run first; `None`, with the reason, where that cannot be.
-fn mounted(setup: Setup, script: &str) -> Option<Setup> {
+pub(crate) fn mounted(setup: Setup, script: &str) -> Option<Setup> {
     let dir = setup.path("");
     let dir = dir.to_str().unwrap();
     let tried =
