@@ -8,6 +8,7 @@ mod binary;
 mod bombs;
 mod boot;
 mod canary;
+mod clock;
 mod context;
 mod crowd;
 mod descriptors;
