@@ -39,6 +39,7 @@ mod statuses;
 mod stop;
 mod storms;
 mod stuck;
+mod surroundings;
 mod svctl;
 #[cfg(target_arch = "x86_64")]
 mod sweep;
