@@ -170,13 +170,27 @@ fn a_peer_of_another_pid_namespace_is_nobody_even_as_root() {
     svinit.wait_for_line("POST /v1/jobs was refused to uid 0 of another PID namespace");
     // The same user in there is somebody.
     let unshare = svinit.pid();
-    let inside = Command::new("nsenter")
-        .args(["--pid", "--mount", "--target", &child_of(unshare), executable(), "--as", "svctl", "--socket"])
-        .arg(svinit.socket())
-        .arg("shutdown")
-        .output()
-        .unwrap();
-    assert!(inside.status.success(), "{inside:?}");
+    let inside = |words: &[&str]| {
+        Command::new("nsenter")
+            .args([
+                "--pid",
+                "--mount",
+                "--target",
+                &child_of(unshare),
+                executable(),
+                "--as",
+                "svctl",
+                "--socket",
+            ])
+            .arg(svinit.socket())
+            .args(words)
+            .output()
+            .unwrap()
+    };
+    let answer = inside(&["status", "web"]);
+    assert!(answer.status.success(), "{answer:?}");
+    // The kernel kills all in a namespace whose PID 1 ends, this client as well if it is still there.
+    inside(&["shutdown"]);
     assert_eq!(svinit.wait_for_end(), 0);
 }
 
