@@ -4,6 +4,7 @@
 //! late is then about a run that is over, and is dropped in one place.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::units::name::UnitName;
 use crate::units::spec::SignalName;
@@ -92,6 +93,16 @@ pub enum Sign {
     Status(String),
     /// `MAINPID=`: checked to be a process of this run.
     MainPid(Pid),
+    /// `WATCHDOG=1`: it has not hung.
+    Alive,
+    /// `WATCHDOG=trigger`: it knows by itself that it has.
+    Hung,
+    /// `WATCHDOG_USEC=`: from now on it says that it is alive at least so often.
+    AliveEvery(Duration),
+    /// `EXTEND_TIMEOUT_USEC=`: its start, stop or reload may take so long from now.
+    MoreTime(Duration),
+    /// `ERRNO=` and `EXIT_STATUS=`: why it is about to end, in words.
+    Reason(String),
 }
 
 /// One thing that has happened.

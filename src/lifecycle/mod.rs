@@ -28,4 +28,5 @@ pub mod supervisor;
 pub mod time;
 mod unit;
 pub mod verdict;
+mod watchdog;
 mod why;

@@ -35,6 +35,10 @@ pub(super) enum Bug {
     RetriesIgnored,
     /// The remedy for an ill unit is not applied.
     IllButLeftAlone,
+    /// One that says that it is alive is not heard.
+    AliveUnheard,
+    /// One that says nothing is left alone.
+    SilenceIgnored,
     /// Units that are part of another are not stopped or restarted along with it.
     IgnorePartOf,
     /// A unit is started beside one that it conflicts with.

@@ -14,6 +14,7 @@ use crate::lifecycle::state::Health;
 use crate::lifecycle::stop::{After, Cause};
 use crate::lifecycle::time::Time;
 use crate::lifecycle::unit::{Cx, Main, Note, State, Unit, Unwell, Who};
+use crate::lifecycle::watchdog::Watchdog;
 use crate::lifecycle::why;
 use crate::units::spec::{Kind, Limits, OnFailure, ReadySign, ReloadHow, UnitSpec};
 
@@ -24,6 +25,7 @@ pub(super) struct Ready {
     pub(super) since: Time,
     pub(super) health: Option<HealthWatch>,
     pub(super) memory: Option<MemoryWatch>,
+    pub(super) watchdog: Option<Watchdog>,
     pub(super) chore: Option<Chore>,
     /// Done when the chore is.
     pub(super) next: Option<Wish>,
@@ -75,7 +77,8 @@ impl Ready {
     pub(super) fn new(spec: &Arc<UnitSpec>, main: Main, cx: &mut Cx<'_>) -> Self {
         let health = spec.health.as_ref().map(|rule| HealthWatch::new(rule, cx.now));
         let memory = MemoryWatch::new(&spec.limits, cx.limits_enforced, cx.now);
-        let mut ready = Self { main, since: cx.now, health, memory, chore: None, next: None };
+        let watchdog = spec.watchdog.map(|window| Watchdog::new(window, cx.now));
+        let mut ready = Self { main, since: cx.now, health, memory, watchdog, chore: None, next: None };
         ready.chore = ready.post_start(spec, 0, cx);
         ready
     }
@@ -113,6 +116,9 @@ impl Ready {
         }
         if let (Some(memory), false) = (&mut self.memory, paused) {
             f(&mut memory.next);
+        }
+        if let (Some(watchdog), false) = (&mut self.watchdog, paused) {
+            f(&mut watchdog.by);
         }
         match &mut self.chore {
             Some(
@@ -164,6 +170,7 @@ impl Unit {
             }
         }
         self.go_on_with_chore(event, cx);
+        self.watch_silence(cx);
         self.watch_health(event, cx);
         // A remedy may have asked for a check as soon as possible, which is now.
         self.watch_health(&Event::Tick, cx);
@@ -181,7 +188,38 @@ impl Unit {
             }
             Sign::Status(text) => self.status_text.clone_from(text),
             Sign::MainPid(pid) => ready.main.pid = Some(*pid),
+            Sign::Reason(text) => self.reason.clone_from(text),
+            Sign::Alive => {
+                if let Some(watchdog) = &mut ready.watchdog
+                    && !planted(Bug::AliveUnheard)
+                {
+                    watchdog.heard(cx.now);
+                }
+            }
+            Sign::AliveEvery(window) => ready.watchdog = Some(Watchdog::new(*window, cx.now)),
+            Sign::Hung => {
+                self.end_for(Cause::Hung, "said by itself that it hangs (WATCHDOG=trigger)".to_owned(), cx);
+            }
+            Sign::MoreTime(time) => {
+                if let Some(Chore::AwaitReload { by }) = &mut ready.chore {
+                    *by = cx.now.after(*time).max(*by);
+                }
+            }
             Sign::Ready | Sign::Reloading | Sign::Stopping => {}
+        }
+    }
+
+    fn watch_silence(&mut self, cx: &mut Cx<'_>) {
+        let (State::Ready(Ready { watchdog: Some(watchdog), .. }), false) = (&mut self.state, self.paused)
+        else {
+            return;
+        };
+        if watchdog.is_silent(cx.now) && planted(Bug::SilenceIgnored) {
+            watchdog.heard(cx.now);
+        }
+        if watchdog.is_silent(cx.now) {
+            let why = format!("hangs: no WATCHDOG=1 for {}", why::span(watchdog.window));
+            self.end_for(Cause::Hung, why, cx);
         }
     }
 
@@ -457,6 +495,9 @@ impl Unit {
         if let State::Ready(ready) = &mut self.state {
             ready.health = spec.health.as_ref().map(|rule| HealthWatch::new(rule, cx.now));
             ready.memory = MemoryWatch::new(&spec.limits, cx.limits_enforced, cx.now);
+            if let Some(watchdog) = &mut ready.watchdog {
+                watchdog.heard(cx.now);
+            }
             self.watch_health(&Event::Tick, cx);
         } else if self.start_on_resume && matches!(self.state, State::Failed) {
             self.ask_start(Who::Person, cx);

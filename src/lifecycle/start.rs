@@ -133,6 +133,7 @@ impl Unit {
     pub(super) fn release(&mut self, cx: &mut Cx<'_>) {
         self.said.clear();
         self.status_text.clear();
+        self.reason.clear();
         if let Some(run) = self.leftover {
             self.tidying.clear(run, cx);
         }
@@ -334,7 +335,15 @@ impl Unit {
             Sign::Ready if matches!(starting.stage, Launch::Word) => self.become_ready(cx),
             Sign::Status(text) => self.status_text.clone_from(text),
             Sign::MainPid(pid) => starting.main.pid = Some(*pid),
-            Sign::Ready | Sign::Reloading | Sign::Stopping => {}
+            Sign::Reason(text) => self.reason.clone_from(text),
+            Sign::MoreTime(time) => starting.by = cx.now.after(*time).max(starting.by),
+            // The watch begins when it is ready; whoever asks for another interval says so again by then.
+            Sign::Ready
+            | Sign::Reloading
+            | Sign::Stopping
+            | Sign::Alive
+            | Sign::Hung
+            | Sign::AliveEvery(_) => {}
         }
     }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::lifecycle::action::{Action, Purpose};
 use crate::lifecycle::backoff::Next;
 use crate::lifecycle::errand::{Errand, Verdict};
-use crate::lifecycle::event::{Event, ExitStatus, RunId, SpawnCause, Whom};
+use crate::lifecycle::event::{Event, ExitStatus, RunId, Sign, SpawnCause, Whom};
 use crate::lifecycle::planted::{Bug, planted};
 use crate::lifecycle::running::main_env;
 use crate::lifecycle::state::LastExit;
@@ -23,7 +23,7 @@ use crate::lifecycle::time::Time;
 use crate::lifecycle::unit::{Cx, Goal, Main, Note, State, Unit};
 use crate::lifecycle::why;
 use crate::units::signal;
-use crate::units::spec::{KillMode, Kind, OnLimit, Policy};
+use crate::units::spec::{KillMode, Kind, OnLimit, Policy, SignalName};
 
 /// On its way down.
 #[derive(Clone, Debug)]
@@ -71,6 +71,8 @@ pub(super) enum Cause {
     Ill,
     /// It used too much memory.
     Memory,
+    /// It did not say that it is alive.
+    Hung,
 }
 
 #[derive(Clone, Debug)]
@@ -145,7 +147,8 @@ impl Unit {
             cx.notes.push(Note::Ended);
         }
         // Hooks that ask it to go quietly are for one that is up and well enough to be asked.
-        let next = if was_ready && main.is_some() { 0 } else { usize::MAX };
+        let is_to_be_asked = was_ready && main.is_some() && cause != Cause::Hung;
+        let next = if is_to_be_asked { 0 } else { usize::MAX };
         let stage = Stage::PreStop { next, errand: None };
         let stopping = Stopping { stage, after, main, cause, began: cx.now, told: false, cap, killed: false };
         self.enter(State::Stopping(stopping), why, cx);
@@ -159,6 +162,9 @@ impl Unit {
         let mut why = why::ended(status, oom);
         if matches!(self.state, State::Starting(_)) && self.spec.kind != Kind::Oneshot {
             why.push_str(" before it was ready");
+        }
+        if !self.reason.is_empty() {
+            why = format!("{why}, and gave {} as the reason", self.reason);
         }
         self.main_is_gone(Cause::Ended(status), why, cx);
     }
@@ -237,6 +243,8 @@ impl Unit {
         if let Event::SpawnFailed { run, .. } = event {
             cx.forget_run(*run);
             stopping.main = None;
+        } else if let Event::Signed { sign, .. } = event {
+            self.on_sign_stopping(sign, cx);
         } else if let Event::MainFound { pid, .. } = event {
             main.pid = Some(*pid);
         } else if let Event::Spawned { pid, .. } = event {
@@ -245,6 +253,18 @@ impl Unit {
             if stopping.killed { self.kill_main(cx) } else { self.send_stop_signal(cx) }
         }
         self.go_down(cx);
+    }
+
+    fn on_sign_stopping(&mut self, sign: &Sign, cx: &mut Cx<'_>) {
+        let State::Stopping(stopping) = &mut self.state else { return };
+        match (sign, &mut stopping.stage) {
+            (Sign::MoreTime(time), Stage::Told { kill_at } | Stage::Command { kill_at, .. }) => {
+                *kill_at = cx.now.after(*time).max(*kill_at).min(stopping.cap);
+            }
+            (Sign::Status(text), _) => self.status_text.clone_from(text),
+            (Sign::Reason(text), _) => self.reason.clone_from(text),
+            _ => {}
+        }
     }
 
     fn go_down(&mut self, cx: &mut Cx<'_>) {
@@ -356,7 +376,7 @@ impl Unit {
         let kill_at = cx.now.after(timeout).min(stopping.cap);
         stopping.told = true;
         match &spec.stop.command {
-            Some(argv) if cx.now < kill_at && main.pid.is_some() => {
+            Some(argv) if cx.now < kill_at && main.pid.is_some() && stopping.cause != Cause::Hung => {
                 let env = main_env(&main);
                 let errand =
                     Errand::command(&spec.name, Purpose::StopCommand, argv, env, kill_at.since(cx.now), cx);
@@ -382,7 +402,10 @@ impl Unit {
             KillMode::Mixed | KillMode::Process => Whom::Main,
             KillMode::Group => Whom::Tree,
         };
-        cx.out.push(Action::Signal { run: main.run, signal: self.spec.stop.signal.clone(), whom });
+        // One that hangs is asked for nothing but a trace of where it does.
+        let hangs = stopping.cause == Cause::Hung;
+        let signal = if hangs { SignalName("ABRT".to_owned()) } else { self.spec.stop.signal.clone() };
+        cx.out.push(Action::Signal { run: main.run, signal, whom });
     }
 
     fn kill(&mut self, cx: &mut Cx<'_>) {
@@ -538,7 +561,8 @@ impl Unit {
             | Cause::Outside
             | Cause::NotReady
             | Cause::Ill
-            | Cause::Memory => false,
+            | Cause::Memory
+            | Cause::Hung => false,
         }
     }
 
@@ -554,7 +578,7 @@ fn result_env(cause: Cause, exit: Option<&LastExit>, killed: bool) -> Vec<(Strin
         (_, Some(LastExit { oom: true, .. })) => "oom-kill",
         (Cause::NotReady | Cause::Outside, _) => "timeout",
         (Cause::Asked, _) if killed => "timeout",
-        (Cause::Ill, _) => "watchdog",
+        (Cause::Ill | Cause::Hung, _) => "watchdog",
         (Cause::Spawn(_) | Cause::Memory, _) => "resources",
         (Cause::Hook, _) => "exit-code",
         (Cause::Asked, _) | (Cause::Ended(ExitStatus::Code(0)), _) => "success",

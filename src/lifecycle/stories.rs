@@ -5,6 +5,7 @@
 
 mod answers;
 mod edges;
+mod speaking;
 mod words;
 
 use std::collections::BTreeMap;
@@ -47,6 +48,10 @@ struct Story {
     machine: Supervisor,
     jobs: u64,
     told: String,
+}
+
+fn millis(text: &str) -> Duration {
+    Duration::from_millis(text.parse().unwrap())
 }
 
 impl Story {
@@ -144,6 +149,11 @@ impl Story {
             },
             ["reloading", of] => Event::Signed { run: run(of), sign: Sign::Reloading },
             ["status", of, what] => Event::Signed { run: run(of), sign: Sign::Status((*what).to_owned()) },
+            ["alive", of] => Event::Signed { run: run(of), sign: Sign::Alive },
+            ["hung", of] => Event::Signed { run: run(of), sign: Sign::Hung },
+            ["alive-every", of, time] => Event::Signed { run: run(of), sign: Sign::AliveEvery(millis(time)) },
+            ["more-time", of, time] => Event::Signed { run: run(of), sign: Sign::MoreTime(millis(time)) },
+            ["reason", of, what] => Event::Signed { run: run(of), sign: Sign::Reason((*what).to_owned()) },
             ["mainpid", of, pid] => {
                 Event::Signed { run: run(of), sign: Sign::MainPid(Pid(pid.parse().unwrap())) }
             }

@@ -211,6 +211,8 @@ pub(super) struct Unit {
     /// `wait_for` has been satisfied once.
     pub(super) outside_answered: bool,
     pub(super) status_text: String,
+    /// Why it is about to end, as it said itself.
+    pub(super) reason: String,
     pub(super) start_took: Option<Duration>,
     pub(super) stop_took: Option<Duration>,
     /// It ended while it was paused and would have been started again.
@@ -254,6 +256,7 @@ impl Unit {
             final_status: 0,
             outside_answered: false,
             status_text: String::new(),
+            reason: String::new(),
             start_took: None,
             stop_took: None,
             start_on_resume: false,

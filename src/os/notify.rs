@@ -7,8 +7,10 @@ use std::io::IoSliceMut;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::cmsg_space;
+use nix::errno::Errno;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg, setsockopt, sockopt};
 
 use crate::lifecycle::event::{Pid, Sign};
@@ -24,6 +26,9 @@ pub const MESSAGE_MAX: usize = 4096;
 
 /// Longest status that is kept, in bytes.
 pub const STATUS_MAX: usize = 512;
+
+/// Longest time that a service can ask for at once: nobody hangs for ever.
+pub const SPAN_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// Most lines of one datagram that are looked at.
 const LINES_MAX: usize = 64;
@@ -147,8 +152,26 @@ fn parse_line(line: &[u8]) -> Option<Sign> {
             let pid = std::str::from_utf8(pid).ok()?.parse().ok()?;
             (pid > 1).then_some(Sign::MainPid(Pid(pid)))
         }
+        (b"WATCHDOG", b"1") => Some(Sign::Alive),
+        (b"WATCHDOG", b"trigger") => Some(Sign::Hung),
+        (b"WATCHDOG_USEC", usec) => span(usec).map(Sign::AliveEvery),
+        (b"EXTEND_TIMEOUT_USEC", usec) => span(usec).map(Sign::MoreTime),
+        (b"ERRNO", number) => {
+            let number = std::str::from_utf8(number).ok()?.parse().ok().filter(|number| *number > 0)?;
+            Some(Sign::Reason(format!("errno {number} ({})", Errno::from_raw(number).desc())))
+        }
+        (b"EXIT_STATUS", status) => {
+            let status: u8 = std::str::from_utf8(status).ok()?.parse().ok()?;
+            Some(Sign::Reason(format!("status {status} of its own")))
+        }
         _ => None,
     }
+}
+
+/// Microseconds, more than none and at most [`SPAN_MAX`].
+fn span(usec: &[u8]) -> Option<Duration> {
+    let usec: u64 = std::str::from_utf8(usec).ok()?.parse().ok()?;
+    (usec > 0).then(|| Duration::from_micros(usec).min(SPAN_MAX))
 }
 
 /// One line for people: no control characters, which a terminal would obey, and not longer than [`STATUS_MAX`].
@@ -241,6 +264,23 @@ mod tests {
         assert_eq!(parse(b"MAINPID=1\nMAINPID=-5\nMAINPID=0\nMAINPID=x"), []);
         assert_eq!(parse(b"MAINPID=77"), [Sign::MainPid(Pid(77))]);
         assert_eq!(parse(b"READY=0\nREADY\n=\nREADY=11"), []);
+    }
+
+    #[test]
+    fn spans_of_time_are_above_nothing_and_bounded() {
+        let day = Duration::from_secs(86_400);
+        let said = b"WATCHDOG_USEC=0\nWATCHDOG_USEC=500000\nEXTEND_TIMEOUT_USEC=18446744073709551615\n\
+                     EXTEND_TIMEOUT_USEC=-1\nWATCHDOG_USEC=18446744073709551616";
+        let half = Duration::from_millis(500);
+        assert_eq!(parse(said), [Sign::AliveEvery(half), Sign::MoreTime(day)]);
+    }
+
+    #[test]
+    fn reasons_are_words() {
+        let no_file = "errno 2 (No such file or directory)";
+        assert_eq!(parse(b"ERRNO=2\nERRNO=0\nERRNO=x"), [Sign::Reason(no_file.into())]);
+        assert_eq!(parse(b"EXIT_STATUS=3\nEXIT_STATUS=256"), [Sign::Reason("status 3 of its own".into())]);
+        assert_eq!(parse(b"WATCHDOG=1\nWATCHDOG=trigger\nWATCHDOG=0"), [Sign::Alive, Sign::Hung]);
     }
 
     proptest! {

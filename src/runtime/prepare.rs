@@ -80,6 +80,9 @@ impl Hands {
         if spawn.purpose == Purpose::Main && is_notifying(spec) {
             let path = self.signs.socket(&spec.name, ids)?;
             promised.push(("NOTIFY_SOCKET".to_owned(), path.display().to_string()));
+            if let Some(window) = spec.watchdog {
+                promised.push(("WATCHDOG_USEC".to_owned(), window.as_micros().to_string()));
+            }
         }
         if !spec.context.credentials.is_empty() {
             let dir = self.credentials(spec, spawn.purpose, ids)?;
@@ -150,7 +153,7 @@ pub(super) fn needs_dir(spec: &UnitSpec) -> bool {
 
 /// Whether the unit's main process is to say by itself what it does.
 fn is_notifying(spec: &UnitSpec) -> bool {
-    spec.kind == Kind::Notify || matches!(sign(spec), Some(ReadySign::Notify))
+    spec.kind == Kind::Notify || spec.watchdog.is_some() || matches!(sign(spec), Some(ReadySign::Notify))
 }
 
 fn sign(spec: &UnitSpec) -> Option<&ReadySign> {

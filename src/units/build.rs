@@ -152,6 +152,13 @@ fn check_kind(file: &UnitFile, reader: &mut Reader<'_>) {
         }
         (KindWord::Forking, Some(_)) | (_, None) => {}
     }
+    if let (KindWord::Oneshot, Some(at)) = (kind, file.watchdog.at) {
+        reader.error_with_help(
+            at,
+            "a oneshot is never up, so nobody watches whether it hangs",
+            "remove watchdog; [ready] timeout bounds how long it may take",
+        );
+    }
     if kind == KindWord::Notify {
         for (name, at) in signs.iter().filter(|(name, _)| *name != "notify") {
             reader.error(
@@ -282,6 +289,7 @@ pub(crate) fn unit(name: UnitName, file: UnitFile, origin: &Path) -> UnitSpec {
         shell,
         r#type,
         pid_file,
+        watchdog,
         enabled,
         essential,
         aliases,
@@ -358,6 +366,7 @@ pub(crate) fn unit(name: UnitName, file: UnitFile, origin: &Path) -> UnitSpec {
         kind,
         ready_timeout,
         health: health_of(health.keys),
+        watchdog: watchdog.value.map(|window| window.0),
         restart: restart_of(restart.keys),
         stop: stop_of(stop.keys),
         reload: reload_of(reload.keys),

@@ -41,6 +41,9 @@ table! {
         r#type: Key<Choice<KindWord>> = "\"simple\"";
         /// Where a `forking` daemon writes its number.
         pid_file: Key<AbsolutePath> => "for `forking` only";
+        /// From when it is ready it says `WATCHDOG=1` on `NOTIFY_SOCKET` at least so often, as `sd_watchdog_enabled`
+        /// tells it; else it hangs, is ended by SIGABRT, and has failed.
+        watchdog: Key<Lasting<100>> => "not watched";
         /// Started at boot. Else it is started when it is asked for or something requires it.
         enabled: Key<bool> = "true";
         /// When it ends for good, the container ends with its status.

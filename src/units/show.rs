@@ -54,6 +54,7 @@ fn file_of(spec: &UnitSpec) -> UnitFile {
         shell: some(None),
         r#type: Key::of(Choice(kind)),
         pid_file: some(pid_file),
+        watchdog: some(spec.watchdog.map(Lasting)),
         enabled: Key::of(spec.enabled),
         essential: Key::of(spec.essential),
         aliases: names(&spec.aliases),

@@ -65,6 +65,8 @@ pub struct UnitSpec {
     pub ready_timeout: Duration,
     /// How we know that it is well.
     pub health: Option<Health>,
+    /// It says `WATCHDOG=1` at least so often, or it hangs.
+    pub watchdog: Option<Duration>,
     /// What follows its end.
     pub restart: Restart,
     /// How it is stopped.
@@ -107,6 +109,7 @@ impl UnitSpec {
             ready: None,
             ready_timeout: Duration::from_secs(30),
             health: None,
+            watchdog: None,
             restart: Restart::default(),
             stop: Stop::default(),
             reload: Reload { how: None, test: None, timeout: Duration::from_secs(30) },

@@ -11,7 +11,7 @@ use svinit::logs::lines::{PART_MAX, Splitter};
 use svinit::logs::rotate::{Form, Rotated, Rotation};
 use svinit::net::http1::{self, HEAD_MAX};
 use svinit::net::resolve::message::{Answer, Kind, Question};
-use svinit::os::notify::{self, STATUS_MAX};
+use svinit::os::notify::{self, SPAN_MAX, STATUS_MAX};
 use svinit::units::spec::LogFormat;
 use tokio::runtime::{Builder, Runtime};
 
@@ -57,7 +57,22 @@ pub const NOTIFY: Target = Target {
                     return Err(format!("a status that moves the cursor: {text:?}"));
                 }
                 Sign::MainPid(Pid(..=1)) => return Err("init, or a group, as main process".to_owned()),
-                Sign::Ready | Sign::Reloading | Sign::Stopping | Sign::Status(_) | Sign::MainPid(_) => {}
+                Sign::Reason(text) if text.len() > STATUS_MAX || text.chars().any(char::is_control) => {
+                    return Err(format!("a reason that is no line: {text:?}"));
+                }
+                Sign::AliveEvery(span) | Sign::MoreTime(span) if span.is_zero() || *span > SPAN_MAX => {
+                    return Err(format!("a time of {span:?}"));
+                }
+                Sign::Ready
+                | Sign::Reloading
+                | Sign::Stopping
+                | Sign::Status(_)
+                | Sign::MainPid(_)
+                | Sign::Alive
+                | Sign::Hung
+                | Sign::AliveEvery(_)
+                | Sign::MoreTime(_)
+                | Sign::Reason(_) => {}
             }
         }
         let lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
@@ -73,6 +88,11 @@ pub const NOTIFY: Target = Target {
         "RELOADING=1",
         "STOPPING=1",
         "STATUS=",
+        "WATCHDOG=trigger",
+        "WATCHDOG_USEC=",
+        "EXTEND_TIMEOUT_USEC=",
+        "ERRNO=",
+        "EXIT_STATUS=",
         "MAINPID=",
         "MAINPID=1",
         "MAINPID=-1",

@@ -34,6 +34,7 @@ mod posture;
 mod privileges;
 mod signals;
 mod socket;
+mod speaking;
 mod stack;
 mod statuses;
 mod stop;

@@ -16,6 +16,7 @@ use crate::lifecycle::stop::{Cause, Stage, Stopping};
 use crate::lifecycle::supervisor::{Ending, Supervisor};
 use crate::lifecycle::time::Time;
 use crate::lifecycle::unit::{Main, State, Unit};
+use crate::lifecycle::watchdog::Watchdog;
 
 /// A fingerprint being made: two lanes of 64 bits, so that ten million states do not meet by chance.
 pub(super) struct Form<'a> {
@@ -162,6 +163,7 @@ impl<'a> Form<'a> {
             final_status,
             outside_answered,
             status_text: _,
+            reason: _,
             start_took: _,
             stop_took: _,
             start_on_resume,
@@ -284,7 +286,7 @@ impl<'a> Form<'a> {
     }
 
     fn ready(&mut self, ready: &Ready, window: std::time::Duration) {
-        let Ready { main, since, health, memory, chore, next } = ready;
+        let Ready { main, since, health, memory, watchdog, chore, next } = ready;
         self.main(main);
         self.past(*since, window);
         self.maybe(health.as_ref(), |form, watch| {
@@ -301,6 +303,10 @@ impl<'a> Form<'a> {
             let MemoryWatch { next, interval, above_since } = watch;
             form.due(*next);
             form.maybe(*above_since, |form, at| form.past(at, *interval * 6));
+        });
+        self.maybe(watchdog.as_ref(), |form, watchdog| {
+            let Watchdog { window: _, by } = watchdog;
+            form.due(*by);
         });
         self.maybe(chore.as_ref(), |form, chore| match chore {
             Chore::PostStart { index, errand } => {
@@ -381,6 +387,7 @@ impl<'a> Form<'a> {
             Cause::NotReady => self.word(4),
             Cause::Ill => self.word(5),
             Cause::Memory => self.word(6),
+            Cause::Hung => self.word(7),
         }
     }
 }

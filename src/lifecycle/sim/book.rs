@@ -95,6 +95,8 @@ pub(super) struct RunBook {
     pub(super) stop_told: Option<Time>,
     /// Its sign of readiness has come.
     pub(super) signed: bool,
+    /// When it last said that it is alive, or was last given time to: as told, and in the life of processes.
+    pub(super) alive: (Time, Time),
     /// The pid file named its daemon.
     pub(super) found: bool,
     pub(super) gone: bool,
@@ -222,8 +224,11 @@ impl Book {
                 self.change(*run, |r| (r.found, r.pid, r.end) = (true, Some(pid), None));
             }
             Event::Signed { run, sign } => {
-                if *sign == Sign::Ready {
-                    self.change(*run, |r| r.signed = true);
+                let moment = (self.now, self.lived);
+                match sign {
+                    Sign::Ready => self.change(*run, |r| r.signed = true),
+                    Sign::Alive => self.change(*run, |r| r.alive = moment),
+                    _ => {}
                 }
             }
             Event::Asked { job, command } => self.take_command(*job, command),
@@ -364,7 +369,8 @@ impl Book {
             }
             Action::Signal { run, signal, .. } => {
                 let unit = self.runs[run].unit.clone();
-                if *signal == self.spec(&unit).stop.signal {
+                // One that hangs is told by ABRT.
+                if *signal == self.spec(&unit).stop.signal || signal.0 == "ABRT" {
                     self.told_to_stop(&unit);
                 }
             }
@@ -378,6 +384,9 @@ impl Book {
                 }
                 if report.label == Label::Ready && unit.label == Label::Starting {
                     unit.ready_at = now;
+                    if let Some(run) = unit.main.and_then(|run| self.runs.get_mut(&run)) {
+                        run.alive = (now, lived);
+                    }
                 }
                 (unit.label, unit.health) = (report.label, report.health);
             }
@@ -418,6 +427,7 @@ impl Book {
             ended_lived: Time::ZERO,
             stop_told: None,
             signed: false,
+            alive: (self.now, self.lived),
             found: false,
             gone: false,
             killed: false,

@@ -22,6 +22,8 @@ const BUGS: &[(Bug, &str)] = &[
     (Bug::HealthCountsInStartPeriod, "a unit is ill only after as many failed checks as it may have"),
     (Bug::RetriesIgnored, "a unit is ill only after as many failed checks as it may have"),
     (Bug::IllButLeftAlone, "an ill unit gets its remedy"),
+    (Bug::AliveUnheard, "a unit is ended for its silence only after its watchdog time"),
+    (Bug::SilenceIgnored, "a unit that is silent for its watchdog time is ended"),
     (Bug::IgnorePartOf, "what is part of a unit is stopped and restarted along with it"),
     (Bug::IgnoreConflict, "units that conflict never run at the same time"),
     (Bug::EndWithZero, "the status at the end is true"),
@@ -50,7 +52,7 @@ const BUGS: &[(Bug, &str)] = &[
 ];
 
 /// Within so many schedules each bug is found.
-const WITHIN: u64 = 3000;
+const WITHIN: u64 = 6000;
 
 /// The first seed with which this bug breaks this promise.
 fn finds(bug: Bug, sentence: &str) -> Option<u64> {

@@ -261,6 +261,7 @@ fn draw_unit(dice: &mut Dice, name: &UnitName, before: &[UnitName]) -> UnitSpec 
         ready,
         ready_timeout,
         health: (kind != Kind::Oneshot && dice.percent(40)).then(|| draw_health(dice, name)),
+        watchdog: (kind == Kind::Notify && dice.percent(50)).then(|| dice.round_millis(500, 3_000)),
         restart: draw_restart(dice, &kind),
         stop: Stop {
             signal: SignalName(dice.pick(&["TERM", "TERM", "QUIT", "INT"]).to_owned()),

@@ -89,7 +89,7 @@ fn idle_is_idle(seen: &Seen<'_>) -> Verdict {
     let book = seen.book;
     let quiet = |name: &UnitName| {
         let spec = book.spec(name);
-        let watched = spec.health.is_some() || spec.limits.memory_high.is_some();
+        let watched = spec.watchdog.is_some() || spec.health.is_some() || spec.limits.memory_high.is_some();
         match book.units[name].label {
             Label::Ready => {
                 !watched

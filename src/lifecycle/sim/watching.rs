@@ -24,6 +24,8 @@ pub(super) fn promises() -> Vec<Promise> {
             ill_is_noticed(&mut counted, seen)
         }),
         Promise::new("an ill unit gets its remedy", remedy_is_applied),
+        Promise::new("a unit is ended for its silence only after its watchdog time", silence_is_true),
+        Promise::new("a unit that is silent for its watchdog time is ended", silence_is_noticed),
         Promise::new("a paused unit is not checked", paused_is_left_alone),
         Promise::new("a suspension is held against nobody", suspension_is_harmless),
         Promise::new("a failed test leaves the old process as it is", failed_test_changes_nothing),
@@ -199,6 +201,53 @@ fn paused_is_left_alone(seen: &Seen<'_>) -> Verdict {
         _ => return Ok(()),
     };
     hold(!seen.book.units[unit].paused, || format!("{unit} is checked although it is paused"))
+}
+
+/// For how long the main process of a unit has said nothing.
+struct Silence {
+    /// As told.
+    told: Duration,
+    /// In the life of processes.
+    lived: Duration,
+    /// How long it may be.
+    window: Duration,
+}
+
+impl Silence {
+    fn of(book: &Book, unit: &UnitName) -> Option<Self> {
+        let window = book.spec(unit).watchdog?;
+        let (told, lived) = book.runs.get(&book.units[unit].main?)?.alive;
+        Some(Self { told: book.now.since(told), lived: book.lived.since(lived), window })
+    }
+}
+
+fn silence_is_true(seen: &Seen<'_>) -> Verdict {
+    let Moment::Wished(Action::Report(r)) = seen.moment else { return Ok(()) };
+    if r.label != Label::Stopping || !r.was.is_up() || !r.why.starts_with("hangs: no WATCHDOG=1") {
+        return Ok(());
+    }
+    let Some(Silence { told, window, .. }) = Silence::of(seen.book, &r.unit) else {
+        return Err(format!("{} is ended for its silence, and has no watchdog", r.unit));
+    };
+    hold(told >= window, || format!("{} spoke {told:?} ago, and may be silent for {window:?}", r.unit))
+}
+
+fn silence_is_noticed(seen: &Seen<'_>) -> Verdict {
+    let Moment::Settled(..) = seen.moment else { return Ok(()) };
+    let book = seen.book;
+    for (name, unit) in &book.units {
+        if !matches!(unit.label, Label::Ready | Label::Reloading) || unit.paused {
+            continue;
+        }
+        let Some(Silence { lived, window, .. }) = Silence::of(book, name) else { continue };
+        // A suspension gives everybody more time, and a person who lets go of a paused unit gives it all of it.
+        let bound = window + 4 * LATE;
+        let long = lived > bound && book.now.since(unit.touched) > bound;
+        hold(!long, || {
+            format!("{name} has been silent for {lived:?}, may be for {window:?}, and is left alone")
+        })?;
+    }
+    Ok(())
 }
 
 /// From here on a late tick cannot be anything but a suspension.

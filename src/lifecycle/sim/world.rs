@@ -144,6 +144,9 @@ impl World {
             }
             Due::Say(run, sign) => {
                 if self.main_of(run).is_some_and(|main| !self.procs[&main].frozen) {
+                    if sign == Sign::Alive {
+                        self.stay_alive(run);
+                    }
                     self.tell(run, Event::Signed { run, sign });
                 }
             }
@@ -307,6 +310,17 @@ impl World {
         }
     }
 
+    /// One with a watchdog speaks up in time, until it hangs.
+    fn stay_alive(&mut self, run: RunId) {
+        let plan = Rc::clone(&self.plan);
+        let unit = &self.runs[&run].unit;
+        if let Some(window) = plan.spec(unit).watchdog
+            && (self.calm || !self.dice.percent(8))
+        {
+            self.put_in(window / 2, Due::Say(run, Sign::Alive));
+        }
+    }
+
     /// What only main processes do: say that they are up, and fork the daemon.
     fn begin_main(&mut self, run: RunId, unit: &UnitName, script: Script) {
         let plan = Rc::clone(&self.plan);
@@ -319,6 +333,7 @@ impl World {
         if let (true, Some(after)) = (says, script.up_after) {
             self.put_in(after, Due::Say(run, Sign::Ready));
         }
+        self.stay_alive(run);
         if matches!(spec.kind, Kind::Forking { .. }) {
             let parent = self.main_of(run).expect("just made");
             let (after, stays) = (self.dice.millis(0, 30), script.up_after.is_some());
@@ -431,7 +446,7 @@ impl World {
                 found.frozen = true;
                 return;
             }
-            "TERM" | "QUIT" | "INT" => {
+            "TERM" | "QUIT" | "INT" | "ABRT" => {
                 if let (WhenTold::End(after, status), false) = (found.script.when_told, found.told) {
                     found.told = true;
                     self.put_in(after, Due::End(proc, status, false));

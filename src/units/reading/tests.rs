@@ -189,6 +189,7 @@ command = ["x"]
 # shell: `command` is there instead
 type = "simple"
 # pid_file: for `forking` only
+# watchdog: not watched
 enabled = true
 essential = false
 aliases = []
@@ -544,6 +545,7 @@ permanent_codes = [0, 300]
 type = "oneshot"
 command = "it's"
 pid_file = "/x"
+watchdog = "9s"
 [ready]
 http = "http://a/"
 tcp = "a:1"
@@ -587,29 +589,32 @@ b.toml:2:11: cannot split this into words: a single quote is not closed
 b.toml:3:12: pid_file is read of type = "forking" only; remove it, or write the type
   3 | pid_file = "/x"
     |            ^^^^
-b.toml:5:8: a oneshot is ready when it has ended well: http cannot stand here
-  5 | http = "http://a/"
+b.toml:4:12: a oneshot is never up, so nobody watches whether it hangs; remove watchdog; [ready] timeout bounds how long it may take
+  4 | watchdog = "9s"
+    |            ^^^^
+b.toml:6:8: a oneshot is ready when it has ended well: http cannot stand here
+  6 | http = "http://a/"
     |        ^^^^^^^^^^^
-b.toml:6:7: a oneshot is ready when it has ended well: tcp cannot stand here
-  6 | tcp = "a:1"
+b.toml:7:7: a oneshot is ready when it has ended well: tcp cannot stand here
+  7 | tcp = "a:1"
     |       ^^^^^
-b.toml:6:7: only one of http and tcp can stand in [ready]
-  6 | tcp = "a:1"
+b.toml:7:7: only one of http and tcp can stand in [ready]
+  7 | tcp = "a:1"
     |       ^^^^^
-b.toml:7:2: a oneshot has no process to look after once it is done: [health] cannot stand here
-  7 | [health]
+b.toml:8:2: a oneshot has no process to look after once it is done: [health] cannot stand here
+  8 | [health]
     |  ^^^^^^
-b.toml:8:8: the command is empty
-  8 | exec = []
+b.toml:9:8: the command is empty
+  9 | exec = []
     |        ^^
-b.toml:9:14: on_failure = "reload" needs signal or command in [reload]
-  9 | on_failure = "reload"
-    |              ^^^^^^^^
-b.toml:11:10: a oneshot that ended well is done: "always" would run it for ever; use "on-failure", or type = "simple" for a service
-  11 | policy = "always"
+b.toml:10:14: on_failure = "reload" needs signal or command in [reload]
+  10 | on_failure = "reload"
+     |              ^^^^^^^^
+b.toml:12:10: a oneshot that ended well is done: "always" would run it for ever; use "on-failure", or type = "simple" for a service
+  12 | policy = "always"
      |          ^^^^^^^^
-b.toml:12:9: delay is longer than max_delay; write max_delay too, which is 30s
-  12 | delay = "1m"
+b.toml:13:9: delay is longer than max_delay; write max_delay too, which is 30s
+  13 | delay = "1m"
      |         ^^^^
 c.toml:1:14: B is not set: set B in compose.yaml
   1 | command = "a ${B:?set B in compose.yaml} ${C"

@@ -1,0 +1,102 @@
+//! Stories of services that say more than that they are ready: that they are alive, need longer, or why they end.
+
+use crate::lifecycle::stories::unit;
+use crate::lifecycle::stories::words::{reads, seconds};
+use crate::units::spec::{Kind, UnitSpec};
+
+/// Says when it is ready and then that it is alive.
+fn speaker() -> UnitSpec {
+    let mut web = unit("web");
+    web.kind = Kind::Notify;
+    web.watchdog = Some(seconds(10));
+    web
+}
+
+#[test]
+fn one_that_falls_silent_is_told_to_abort_and_started_again() {
+    let mut web = speaker();
+    web.hooks.pre_stop = vec![crate::lifecycle::stories::argv("ask")];
+    web.stop.command = Some(crate::lifecycle::stories::argv("leave"));
+    reads(
+        "silent",
+        [web],
+        "
+        0 boot
+        5 spawned #1
+        20000 alive #1
+        20001 ready #1
+        25000 alive #1
+        34999 tick
+        35000 tick
+        35010 dumped #1
+        35011 gone #1
+        35012 spawned #2
+        35013 ready #2
+        35014 hung #2
+        43014 tick
+        43015 killed #2 9
+        43016 gone #2
+        ",
+    );
+}
+
+#[test]
+fn one_may_change_how_often_it_speaks_and_is_not_watched_while_it_is_paused() {
+    reads(
+        "changes_its_pace",
+        [speaker()],
+        "
+        0 boot
+        5 spawned #1
+        6 ready #1
+        7 alive-every #1 60000
+        60000 tick
+        60001 pause web
+        90000 tick
+        90001 resume web
+        150000 alive #1
+        210000 tick
+        210001 exit #1 0
+        ",
+    );
+}
+
+#[test]
+fn one_that_asks_for_more_time_gets_it() {
+    let mut web = speaker();
+    web.watchdog = None;
+    reads(
+        "more_time",
+        [web],
+        "
+        0 boot
+        5 spawned #1
+        29000 more-time #1 20000
+        30005 tick
+        48000 more-time #1 500
+        48999 ready #1
+        49000 stop web
+        50000 more-time #1 60000
+        109000 status #1 flushing
+        109999 reason #1 disk
+        110000 tick
+        ",
+    );
+}
+
+#[test]
+fn a_reason_of_its_own_is_told_with_its_end() {
+    reads(
+        "reason",
+        [speaker()],
+        "
+        0 boot
+        5 spawned #1
+        6 reason #1 no-space
+        7 exit #1 1
+        8 gone #1
+        9 spawned #2
+        10 exit #2 1
+        ",
+    );
+}

@@ -1,0 +1,64 @@
+//! What services tell svinit on `NOTIFY_SOCKET` besides that they are ready, and what svinit tells its own supervisor.
+
+use std::os::unix::net::UnixDatagram;
+
+use crate::fixture::{PATIENCE, Setup, eventually};
+
+/// A unit whose process is Python with `say(text)`.
+fn speaker(keys: &str, code: &str) -> String {
+    let code = format!(
+        "import os,socket,time; s=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM); \
+         s.connect(os.environ['NOTIFY_SOCKET']); say=lambda text: s.send(text.encode())\n{code}"
+    );
+    format!("type = \"notify\"\n{keys}\ncommand = [\"python3\", \"-c\", {code:?}]")
+}
+
+#[test]
+fn one_that_hangs_is_aborted_and_started_again_and_one_that_speaks_up_is_left_alone() {
+    let code = "say('READY=1')\n\
+                for n in range(30): say('WATCHDOG=1'); time.sleep(0.1)\n\
+                print('silent with', os.environ['WATCHDOG_USEC'], flush=True); time.sleep(600)";
+    let svinit = Setup::new().unit("web", &speaker("watchdog = \"2s\"", code)).start();
+    svinit.wait_for_line("web: stopping: hangs: no WATCHDOG=1 for 2s");
+    assert!(
+        svinit.output().contains("web | silent with 2000000"),
+        "it spoke for longer than it could be silent"
+    );
+    eventually("it is started again", || svinit.status("web")["restarts"] == 1);
+    assert_eq!(svinit.status("web")["last_exit"]["signal"], "ABRT");
+}
+
+#[test]
+fn one_that_asks_for_time_gets_it_and_one_that_gives_a_reason_is_quoted() {
+    let slow = "say('EXTEND_TIMEOUT_USEC=60000000'); time.sleep(1.5); say('READY=1'); time.sleep(600)";
+    let full = "say('ERRNO=28'); raise SystemExit(3)";
+    let svinit = Setup::new()
+        .unit("slow", &speaker("ready.timeout = \"1s\"", slow))
+        .unit("full", &speaker("restart.policy = \"never\"", full))
+        .start();
+    svinit.wait_for("slow", "ready");
+    assert_eq!(svinit.status("slow")["restarts"], 0);
+    svinit
+        .wait_for_line("exited with code 3 before it was ready, and gave errno 28 (No space left on device)");
+}
+
+#[test]
+fn the_supervisor_of_svinit_is_told_when_it_is_up_and_when_it_goes() {
+    let setup = Setup::new();
+    let path = setup.path("outer");
+    let outer = UnixDatagram::bind(&path).unwrap();
+    outer.set_read_timeout(Some(PATIENCE)).unwrap();
+    let heard = || {
+        let mut bytes = [0; 256];
+        let length = outer.recv(&mut bytes).expect("svinit says something");
+        String::from_utf8_lossy(&bytes[..length]).into_owned()
+    };
+    let svinit = setup
+        .env("NOTIFY_SOCKET", path.to_str().unwrap())
+        .unit("web", "command = [\"sleep\", \"600\"]")
+        .start();
+    assert_eq!(heard(), "READY=1\nSTATUS=boot finished");
+    svinit.signal("TERM");
+    assert_eq!(heard(), "STOPPING=1\nSTATUS=stopping all units");
+    assert_eq!(svinit.wait_for_end(), 0);
+}
