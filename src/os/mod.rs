@@ -13,6 +13,7 @@ pub mod hold;
 pub mod limits;
 pub mod notify;
 pub mod oom;
+pub mod outer;
 pub mod own;
 pub mod pidfd;
 pub mod poll;

@@ -27,6 +27,7 @@ use crate::os::error::{Doing, Error};
 use crate::os::files;
 use crate::os::hold;
 use crate::os::oom::OomWatch;
+use crate::os::outer::Outer;
 use crate::os::own::{self, Given};
 use crate::os::poll::Poller;
 use crate::os::posture::{self, Posture};
@@ -186,6 +187,11 @@ pub fn assemble(early: Early, wishes: Wishes) -> Result<Assembled, Error> {
     let mut pump = Pump::new(writer, voice, Arc::clone(&poller), buffer_total)?;
 
     let (inherited, odd) = Inherited::own();
+    let outer = std::env::var_os("NOTIFY_SOCKET").map(|place| Outer::connect(&place)).transpose();
+    let outer = outer.unwrap_or_else(|error| {
+        warnings.push(error.to_string());
+        None
+    });
     warnings.extend(odd.iter().map(|name| format!("{name} is not UTF-8 and is not passed on to services")));
     let (dir, warning) = runtime_dir(&wishes.set, &inherited, early.posture.pid);
     traces.dir = Some(dir.clone());
@@ -245,7 +251,8 @@ pub fn assemble(early: Early, wishes: Wishes) -> Result<Assembled, Error> {
     let reader = Reader::new(Arc::clone(&board)).with_usage(asks.clone());
     let handle = Handle::new(reader, asks);
     let sources = Sources { signals: early.signals, asks: asked, answers };
-    let driver = Driver::new(supervisor, hands, board, sources).doing(|| "start the main loop".to_owned())?;
+    let driver =
+        Driver::new(supervisor, hands, board, sources, outer).doing(|| "start the main loop".to_owned())?;
     Ok(Assembled { driver, handle, control: control.listener, http: http.listener, traces })
 }
 

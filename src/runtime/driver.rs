@@ -21,6 +21,7 @@ use crate::lifecycle::state::{Label, Phase, UnitView};
 use crate::lifecycle::supervisor::Supervisor;
 use crate::lifecycle::time::Time;
 use crate::os::clock;
+use crate::os::outer::Outer;
 use crate::os::own;
 use crate::os::poll;
 use crate::os::signals::Signals;
@@ -66,6 +67,7 @@ pub struct Driver {
     /// A copy of the poller's descriptor, since tokio wants to own what it watches. Signals wake through it as well.
     poller_ready: AsyncFd<OwnedFd>,
     phase: Phase,
+    outer: Option<Outer>,
     /// What only the start needs has been given back.
     is_settled: bool,
     counters: Counters,
@@ -93,6 +95,7 @@ impl Driver {
         hands: Hands,
         board: Arc<Board>,
         sources: Sources,
+        outer: Option<Outer>,
     ) -> io::Result<Self> {
         hands.poller.add(&sources.signals, SIGNALS_TOKEN)?;
         let poller_ready = watch(hands.poller.as_fd().try_clone_to_owned()?)?;
@@ -104,6 +107,7 @@ impl Driver {
             sources,
             poller_ready,
             phase: Phase::Booting,
+            outer,
             is_settled: false,
             counters: Counters::default(),
             end: None,
@@ -312,6 +316,10 @@ impl Driver {
             Phase::Stopping => "stopping all units",
         };
         self.hands.pump.say(None, LogLevel::Info, text);
+        if let Some(outer) = &self.outer {
+            let sign = if phase == Phase::Running { "READY=1" } else { "STOPPING=1" };
+            outer.say(&format!("{sign}\nSTATUS={text}"));
+        }
         self.is_settled |= phase == Phase::Stopping;
     }
 
