@@ -3,13 +3,14 @@
 use std::fs;
 use std::io;
 use std::io::ErrorKind;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileTypeExt, lchown};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use nix::sys::socket::{getsockopt, sockopt};
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket, sockopt};
 
 use crate::lifecycle::event::Pid;
 use crate::os::error::{Doing, Error};
@@ -73,12 +74,35 @@ fn remove_stale(path: &Path) -> Result<(), Error> {
         }
         Ok(_) => {}
     }
-    match UnixStream::connect(path) {
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+    match answerer(path).doing(doing)? {
+        Answerer::Nobody => {
             fs::remove_file(path).doing(|| format!("remove the old socket {}", path.display()))
         }
-        // Whoever does not let us in, or is too busy, is there.
-        _ => Err(Error::new(doing(), "another svinit answers there")),
+        Answerer::Somebody(_) => Err(Error::new(doing(), "another svinit answers there")),
+    }
+}
+
+/// Who is behind a socket file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answerer {
+    /// It was left behind.
+    Nobody,
+    /// A process, if it can be told which.
+    Somebody(Option<Pid>),
+}
+
+/// Knocks at the socket file `path`, and does not wait: with a full queue somebody is there as well.
+pub(super) fn answerer(path: &Path) -> nix::Result<Answerer> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let knocking = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    match connect(knocking.as_raw_fd(), &UnixAddr::new(path)?) {
+        Err(Errno::ECONNREFUSED | Errno::ENOENT) => Ok(Answerer::Nobody),
+        // Whoever does not let us in, is too busy, or wants messages and no connections, is there.
+        Err(_) => Ok(Answerer::Somebody(None)),
+        Ok(()) => {
+            let peer = getsockopt(&knocking, sockopt::PeerCredentials).ok();
+            Ok(Answerer::Somebody(peer.map(|peer| Pid(peer.pid())).filter(|pid| pid.0 > 0)))
+        }
     }
 }
 
@@ -94,8 +118,28 @@ pub fn peer(socket: impl AsFd) -> io::Result<Peer> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::MetadataExt;
+    use std::os::unix::net::{UnixDatagram, UnixStream};
 
     use super::*;
+
+    #[test]
+    fn knocking_waits_for_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("busy.sock");
+        let full = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+        nix::sys::socket::bind(full.as_raw_fd(), &UnixAddr::new(&path).unwrap()).unwrap();
+        assert_eq!(answerer(&path), Ok(Answerer::Nobody), "it does not listen yet");
+        nix::sys::socket::listen(&full, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
+        let _waits = UnixStream::connect(&path).unwrap();
+        assert_eq!(answerer(&path), Ok(Answerer::Somebody(None)), "there is no room for another one");
+        let messages = dir.path().join("messages.sock");
+        let _messages = UnixDatagram::bind(&messages).unwrap();
+        assert_eq!(answerer(&messages), Ok(Answerer::Somebody(None)));
+        let free = dir.path().join("free.sock");
+        let _free = UnixListener::bind(&free).unwrap();
+        assert_eq!(answerer(&free), Ok(Answerer::Somebody(Some(Pid(sys::own_pid())))));
+        assert_eq!(answerer(&dir.path().join("none")), Ok(Answerer::Nobody));
+    }
 
     #[test]
     fn a_socket_has_its_mode_replaces_a_dead_one_and_spares_a_living_one() {
