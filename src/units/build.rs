@@ -11,6 +11,7 @@ use crate::units::file::{
 };
 use crate::units::name::UnitName;
 use crate::units::quantity::print_duration;
+use crate::units::sockets;
 use crate::units::source::Place;
 use crate::units::spec::{
     Argv, Check, Context, DaemonSpec, Health, Hooks, Kind, Limits, Log, OnFailure, Policy, Ready, ReadySign,
@@ -58,6 +59,7 @@ pub(crate) fn check(
         check_kind(file, reader);
     }
     check_stdin(name, file, reader);
+    sockets::check(file, kind_is_known && file.r#type.value == Some(Choice(KindWord::Oneshot)), reader);
     check_variables(file, reader);
     check_restart(&file.restart.keys, reader);
     check_limits(&file.limits.keys, reader);
@@ -309,6 +311,7 @@ pub(crate) fn unit(name: UnitName, file: UnitFile, origin: &Path) -> UnitSpec {
         environment,
         secrets,
         credentials,
+        sockets,
         wait_for,
         ready,
         health,
@@ -361,6 +364,7 @@ pub(crate) fn unit(name: UnitName, file: UnitFile, origin: &Path) -> UnitSpec {
         after: after.get().into_values(),
         part_of: part_of.get().into_values(),
         conflicts: conflicts.get().into_values(),
+        sockets: sockets::specs(sockets),
         wait_for: wait_for_of(wait_for.keys),
         ready: ready_of(ready.keys, &kind),
         kind,

@@ -6,14 +6,16 @@
 use toml::de::DeValue;
 
 use crate::units::name::UnitName;
+use crate::units::socket::{SocketAddress, SocketType};
+use crate::units::sockets::Sockets;
 use crate::units::spec::{
     Argv, EnvironmentFile, Forward, HostPort, HttpUrl, KillMode, LogFormat, LogLevel, OnFailure, OnLimit,
     Policy, SignalName, Stdin, WhenBlocked,
 };
 use crate::units::table::{Item, Key, Map, Reader, Shape, Table, Value, table};
 use crate::units::value::{
-    AbsolutePath, Capability, Choice, Commands, Count, Int, Lasting, List, Listen, Number, Owner, Pattern,
-    Percent, Rate, Size, SizeLimit, Umask, Words,
+    AbsolutePath, Capability, Choice, Commands, Count, Int, Lasting, List, Listen, Mode, Number, Owner,
+    Pattern, Percent, Rate, Size, SizeLimit, Umask, Words,
 };
 
 /// Tables with keys of which only one can hold. Within one file two of them contradict each other; a later layer that
@@ -84,6 +86,9 @@ table! {
         /// Files copied into a private directory at each start: mode 0400, owned by the unit's user, found by
         /// `$CREDENTIALS_DIRECTORY`.
         credentials: Map<AbsolutePath>;
+        /// Sockets that svinit opens and holds: they stay open while the unit is started again. Each has a name and
+        /// an address, or a table of the keys below.
+        sockets: Sockets;
         /// Outside things that must answer, each once, before the first start.
         wait_for: Table<WaitForTable>;
         /// How we know that it is up: one of `http`, `tcp`, `unix`, `exec`, `file`, `log`, `notify`, `fd`, `delay`.
@@ -106,6 +111,28 @@ table! {
         limits: Table<LimitsTable>;
         /// What its processes may not do.
         sandbox: Table<SandboxTable>;
+    }
+}
+
+table! {
+    /// One of `[sockets]`.
+    pub struct SocketTable {
+        /// `"IPV4:PORT"`, `"[IPV6]:PORT"` or `"unix:/PATH"`. `NAME = "ADDRESS"` is the same as a table with nothing but this.
+        address: Key<SocketAddress> => "must be there";
+        /// `stream`: connections. `datagram`: messages.
+        r#type: Key<Choice<SocketType>> => "`\"stream\"`";
+        /// Connections that may wait until they are accepted; the kernel lowers it to `net.core.somaxconn`.
+        backlog: Key<Int<1, 65_535>> => "`4096`";
+        /// Others may listen at the same address, each with a share of the connections.
+        reuse_port: Key<bool> => "`false`";
+        /// An IPv6 address takes no IPv4.
+        v6only: Key<bool> => "`false`";
+        /// Of a unix socket, octal. Who may write to it may connect.
+        mode: Key<Mode> => "`\"0660\"`";
+        /// Of a unix socket: user, by name or number.
+        owner: Key<Owner> => "the unit's user";
+        /// Of a unix socket: group, by name or number.
+        group: Key<Owner> => "the unit's group";
     }
 }
 

@@ -18,6 +18,8 @@ pub mod reading;
 pub mod schema;
 pub mod show;
 pub mod signal;
+pub mod socket;
+pub mod sockets;
 pub mod source;
 pub mod spec;
 pub mod suggest;

@@ -12,6 +12,7 @@ use crate::units::links::{self, Drawn, RESERVED_NAMES};
 use crate::units::name::UnitName;
 use crate::units::overlay::View;
 use crate::units::problem::{Lines, Problem, Problems, Severity};
+use crate::units::sockets;
 use crate::units::source::{Place, Source, SourceKind};
 use crate::units::spec::{DaemonSpec, Policy, UnitSet};
 use crate::units::table::{Key, Keys, Note, Reader, defaults};
@@ -76,6 +77,7 @@ pub fn read(sources: &[Source], env: &dyn Fn(&str) -> Option<String>) -> Result<
         })
         .collect();
     let links = links::resolve(&mut units, &mut reader);
+    sockets::check_all(&units, &daemon, &mut reader);
     for unit in &units {
         warn_of_stop(unit, &daemon, &mut reader);
     }

@@ -5,6 +5,7 @@ use crate::units::file::{
     RestartTable, SandboxTable, StopTable, UnitFile, WaitForTable,
 };
 use crate::units::name::UnitName;
+use crate::units::sockets;
 use crate::units::source::Place;
 use crate::units::spec::{Argv, Check, Forward, Kind, ReadySign, ReloadHow, UnitSpec};
 use crate::units::table::{Key, Keys, Map, Shower, Table};
@@ -76,6 +77,7 @@ fn file_of(spec: &UnitSpec) -> UnitFile {
             .collect()),
         secrets: paths(&context.secrets),
         credentials: paths(&context.credentials),
+        sockets: sockets::written(&spec.sockets),
         wait_for: table(wait_for(spec)),
         ready: table(ready(spec)),
         health: table(health(spec)),

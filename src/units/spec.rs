@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::units::name::UnitName;
+use crate::units::socket::SocketSpec;
 
 /// All units of one svinit, checked against each other: references exist, there is no cycle.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -57,6 +58,8 @@ pub struct UnitSpec {
     pub part_of: Vec<UnitName>,
     /// Cannot run at the same time as these. Symmetric: both sides list each other.
     pub conflicts: Vec<UnitName>,
+    /// Held by svinit and handed over in this order, from descriptor 3 on.
+    pub sockets: Vec<SocketSpec>,
     /// Outside things that must answer before the first start.
     pub wait_for: Option<WaitFor>,
     /// How we know that it is up; `None` leaves it to `kind`.
@@ -105,6 +108,7 @@ impl UnitSpec {
             after: Vec::new(),
             part_of: Vec::new(),
             conflicts: Vec::new(),
+            sockets: Vec::new(),
             wait_for: None,
             ready: None,
             ready_timeout: Duration::from_secs(30),

@@ -383,14 +383,14 @@ impl<'a> Reader<'a> {
         Self { sources, env, top, lower: false, notes: Vec::new() }
     }
 
-    fn as_lower<T>(&mut self, lower: bool, read: impl FnOnce(&mut Self) -> T) -> T {
+    pub(crate) fn as_lower<T>(&mut self, lower: bool, read: impl FnOnce(&mut Self) -> T) -> T {
         let before = std::mem::replace(&mut self.lower, lower);
         let out = read(self);
         self.lower = before;
         out
     }
 
-    fn is_top_key(&self, name: &str) -> bool {
+    pub(crate) fn is_top_key(&self, name: &str) -> bool {
         self.top.iter().any(|info| info.name == name)
     }
 
@@ -511,7 +511,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn above_the_first(name: &str) -> String {
+pub(crate) fn above_the_first(name: &str) -> String {
     format!("\"{name}\" is a key of the file itself: write it above the first [table]")
 }
 
@@ -522,7 +522,7 @@ pub struct Shower {
 }
 
 impl Shower {
-    fn line(&mut self, name: &str, value: &str) {
+    pub(crate) fn line(&mut self, name: &str, value: &str) {
         let _ = writeln!(self.text, "{name} = {value}");
     }
 
@@ -533,7 +533,7 @@ impl Shower {
         };
     }
 
-    fn header(&mut self, name: &'static str) {
+    pub(crate) fn header(&mut self, name: &'static str) {
         let _ = writeln!(self.text, "\n[{name}]");
     }
 
@@ -568,7 +568,7 @@ pub fn toml_string(text: &str) -> String {
     out
 }
 
-fn bare_or_quoted(name: &str) -> String {
+pub(crate) fn bare_or_quoted(name: &str) -> String {
     let bare = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
     if bare { name.to_owned() } else { toml_string(name) }
 }

@@ -456,6 +456,23 @@ impl Word for Umask {
     }
 }
 
+/// The mode of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mode(pub u32);
+
+impl Word for Mode {
+    const EXPECTED: &'static str = "octal digits like \"0660\"";
+    const PATTERN: Option<&'static str> = Umask::PATTERN;
+
+    fn parse(text: &str) -> Result<Self, Bad> {
+        <Umask as Word>::parse(text).map(|mode| Self(mode.0))
+    }
+
+    fn print(&self) -> String {
+        format!("{:04o}", self.0)
+    }
+}
+
 /// Percent of one CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Percent(pub u32);

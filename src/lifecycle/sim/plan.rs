@@ -253,6 +253,7 @@ fn draw_unit(dice: &mut Dice, name: &UnitName, before: &[UnitName]) -> UnitSpec 
         after,
         part_of,
         conflicts: Vec::new(),
+        sockets: Vec::new(),
         wait_for: dice.percent(10).then(|| WaitFor {
             checks: (0..dice.number(1, 2)).map(|at| check(dice, name, &format!("outside{at}"))).collect(),
             timeout: dice.round_millis(300, 20_000),

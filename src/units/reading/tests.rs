@@ -85,6 +85,9 @@ A = "1"
 DB_PASSWORD = "/run/secrets/db"
 [credentials]
 tls_key = "/run/secrets/tls"
+[sockets]
+web = "0.0.0.0:${PORT}"
+admin = { address = "unix:/run/app $$.sock", mode = "600" }
 [wait_for]
 tcp = ["database:3306", "[::1]:1"]
 exec = ["true", ["sh", "-c", "exit 0"]]
@@ -212,6 +215,8 @@ conflicts = []
 [secrets]
 
 [credentials]
+
+[sockets]
 
 # [wait_for]
 # tcp = []
@@ -378,7 +383,7 @@ cpu = 150
 capabilities = ["NET_BIND"]
 [hooks]
 pre_start = ["nginx", "-t"]
-[sockets]
+[sokets]
 http = "0.0.0.0:80"
 "#), @r##"
 web.toml: nothing says what is to be run; write command = ["PROGRAM", "ARGUMENT"]
@@ -460,9 +465,9 @@ web.toml:32:17: expected a capability like "NET_BIND_SERVICE", found "NET_BIND";
 web.toml:34:23: each item of this list is a command of its own, and no program begins with "-"; one command of several words is [["nginx", "-t"]] or ["nginx -t"]
   34 | pre_start = ["nginx", "-t"]
      |                       ^^^^
-web.toml:35:2: no such key: "sockets"; did you mean "secrets"?
-  35 | [sockets]
-     |  ^^^^^^^
+web.toml:35:2: no such key: "sokets"; did you mean "sockets"?
+  35 | [sokets]
+     |  ^^^^^^
 "##);
 }
 

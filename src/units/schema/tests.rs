@@ -139,7 +139,14 @@ fn the_schema_and_the_reader_agree_on_samples() {
         ("command = 'x'\n[restart]\nfactor = 0.5", false),
         ("command = 'x'\n[ready]\nhttp = 'http://a/'\ntcp = 'a:1'", false),
         ("command = 'x'\n[environment]\nA = 1", false),
-        ("command = 'x'\n[sockets]\nA = '0.0.0.0:80'", false),
+        (
+            "command = 'x'\n[sockets]\na = '0.0.0.0:80'\nb = '[::1]:80'\nc = 'unix:/a'\nd = '${Y:-0.0.0.0}:81'",
+            true,
+        ),
+        ("command = 'x'\n[sockets.a]\naddress = '0.0.0.0:80'\ntype = 'datagram'\nreuse_port = true", true),
+        ("command = 'x'\n[sockets]\na = 80", false),
+        ("command = 'x'\n[sockets]\na = 'localhost:80'", false),
+        ("command = 'x'\n[sockets.a]\naddress = '0.0.0.0:80'\nport = 1", false),
         ("command = 'x'\numask = '999'", false),
     ] {
         assert_eq!(validator.is_valid(&as_json(text)), is_good, "the schema on {text}");
@@ -239,8 +246,15 @@ fn fill(text: &mut String, name: &str, keys: &[KeyInfo], seen: &mut BTreeSet<Str
                 seen.insert(below.clone());
                 fill(text, &below, keys, seen);
             }
-            Shape::Map(_) => {
-                assert!(text.contains(&format!("[{}]", info.name)), "docs/units.md lacks {}", info.name)
+            Shape::Map(item) => {
+                assert!(text.contains(&format!("[{}]", info.name)), "docs/units.md lacks {}", info.name);
+                if let Shape::Any(shapes) = *item {
+                    for shape in shapes {
+                        if let Shape::Table(keys) = shape {
+                            fill(text, info.name, keys, seen);
+                        }
+                    }
+                }
             }
             Shape::Bool
             | Shape::Integer(..)
