@@ -1,5 +1,7 @@
 //! A unit as `GET /v1/units` and `svctl status --json` show it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// One unit.
@@ -58,6 +60,9 @@ pub struct UnitStatus {
     pub aliases: Vec<String>,
     /// Started at boot.
     pub enabled: bool,
+    /// Addresses of the sockets that are held for it, by name.
+    #[serde(default)]
+    pub sockets: BTreeMap<String, String>,
 }
 
 /// How a process ended: `{"code":1}` or `{"signal":"KILL"}`, and `"oom":true` when it was for want of memory.
@@ -118,7 +123,7 @@ pub struct Environment {
     /// Its name.
     pub unit: String,
     /// By name.
-    pub variables: std::collections::BTreeMap<String, String>,
+    pub variables: BTreeMap<String, String>,
 }
 
 /// What every refused request is answered with.

@@ -1,5 +1,6 @@
 //! From inner types to those on the wire.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::api::event::UnitEvent;
@@ -56,6 +57,7 @@ pub(crate) fn unit(
         stop_took_ms: view.stop_took.map(millis),
         aliases: spec.map(|spec| spec.aliases.iter().map(ToString::to_string).collect()).unwrap_or_default(),
         enabled: spec.is_some_and(|spec| spec.enabled),
+        sockets: spec.map(sockets).unwrap_or_default(),
     }
 }
 
@@ -108,6 +110,10 @@ pub(crate) fn log_line(line: &Line) -> LogLine {
         stream: stream.to_owned(),
         message: String::from_utf8_lossy(&line.text).into_owned(),
     }
+}
+
+fn sockets(spec: &UnitSpec) -> BTreeMap<String, String> {
+    spec.sockets.iter().map(|socket| (socket.name.clone(), socket.address.to_string())).collect()
 }
 
 fn last_exit(info: &Info, exit: state::LastExit) -> LastExit {

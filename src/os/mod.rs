@@ -21,6 +21,7 @@ pub mod posture;
 pub mod procfs;
 pub mod reap;
 pub mod signals;
+pub mod sockets;
 pub mod spawn;
 pub mod steps;
 #[expect(unsafe_code, reason = "the one place for system calls that nobody wraps")]

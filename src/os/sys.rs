@@ -734,6 +734,12 @@ pub(super) fn execve(path: &CStr, argv: &CStrings, envp: &CStrings) -> Errno {
 
 // ---- sockets ---------------------------------------------------------------------------------------------------
 
+/// Lets so many connections wait to be accepted, or so many from now on.
+pub(super) fn listen(fd: BorrowedFd<'_>, backlog: i32) -> io::Result<()> {
+    // SAFETY: two integers.
+    checked(c_long::from(unsafe { libc::listen(fd.as_raw_fd(), backlog) })).map(drop).map_err(io_error)
+}
+
 /// Closes descriptors that arrived in a message nobody asked to have descriptors.
 pub(super) fn close_received(fds: &[RawFd]) {
     for fd in fds {

@@ -93,6 +93,17 @@ pub fn group(name: &str) -> Result<u32, Error> {
     }
 }
 
+/// The number of a user by its name or number.
+///
+/// # Errors
+/// There is no such user.
+pub fn user(name: &str) -> Result<u32, Error> {
+    match number(name) {
+        Some(uid) => checked_id("user", uid),
+        None => Database::read()?.find_user(name).map(|user| user.uid),
+    }
+}
+
 /// Who svinit itself runs as, with name and home where `/etc/passwd` knows them.
 #[must_use]
 pub fn own() -> Ids {

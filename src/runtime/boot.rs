@@ -170,7 +170,9 @@ impl Drop for Traces {
 /// What was asked for by name and cannot be had, or there is no descriptor left.
 pub fn assemble(early: Early, wishes: Wishes) -> Result<Assembled, Error> {
     let started = clock::now();
-    own::expect_descriptors(wishes.set.units.len() * DESCRIPTORS_PER_UNIT);
+    let sockets: usize = wishes.set.units.values().map(|unit| unit.sockets.len()).sum();
+    // One that is held, and one that is handed over.
+    own::expect_descriptors(wishes.set.units.len() * DESCRIPTORS_PER_UNIT + 2 * sockets);
     let control = control_listener(&wishes)?;
     let mut traces = Traces { socket: control.path.clone(), dir: None };
     let http = http_listener(wishes.http)?;

@@ -116,6 +116,7 @@ impl Driver {
 
     /// Starts what is enabled and keeps it going, until the machine says that everything has ended.
     pub async fn run(mut self) -> (End, Hands) {
+        self.hands.open_sockets();
         let now = clock::now();
         let actions = self.supervisor.boot(now);
         self.perform(actions, now);
@@ -281,6 +282,10 @@ impl Driver {
         self.hands.pump.say(Some(&report.unit), level, &text);
         if matches!(view.label, Label::Inactive | Label::Completed | Label::Failed) {
             self.hands.withdraw_group(&report.unit);
+            if self.supervisor.phase() == Phase::Stopping {
+                // Nobody will serve any more: who comes now is to be told so, not to wait.
+                self.hands.held.release(&report.unit);
+            }
         }
         let _ = self.board.change(now, report.was, report.health_was, view);
     }

@@ -23,6 +23,7 @@ use crate::os::tree::Trees;
 use crate::runtime::closing::{Closing, Wanted};
 use crate::runtime::environment::Inherited;
 use crate::runtime::handle::Counters;
+use crate::runtime::held::Held;
 use crate::runtime::probe::Probes;
 use crate::runtime::runs::{Process, Run, Runs};
 use crate::runtime::signals::{Meaning, Role, meaning};
@@ -103,6 +104,8 @@ pub struct Hands {
     pub(super) cgroups: Option<Cgroups>,
     /// The container's own counter of kills for want of memory.
     pub(super) oom: OomWatch,
+    /// Sockets, open over everything that becomes of their units.
+    pub(super) held: Held,
     /// Of units that have a process.
     pub(super) credentials: BTreeMap<UnitName, Credentials>,
     /// What was said about a unit's limits, so that it is said once.
@@ -150,6 +153,7 @@ impl Hands {
             cgroups,
             groups: BTreeMap::new(),
             oom,
+            held: Held::default(),
             credentials: BTreeMap::new(),
             warned: BTreeSet::new(),
             unreaped: false,

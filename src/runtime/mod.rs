@@ -9,6 +9,7 @@ pub mod driver;
 pub mod environment;
 pub mod handle;
 pub mod hands;
+mod held;
 mod jobs;
 pub mod load;
 mod perform;

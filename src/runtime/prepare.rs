@@ -10,12 +10,14 @@ use crate::lifecycle::event::{SpawnCause, SpawnFailure};
 use crate::logs::pump::Keep;
 use crate::os::credentials::{self, Credentials};
 use crate::os::error::Error;
+use crate::os::sockets::Use;
 use crate::os::spawn::{self, Input, Launch, Output};
 use crate::os::user::{self, Ids};
 use crate::runtime::environment::{self, Read};
 use crate::runtime::hands::{Hands, Spawn};
+use crate::runtime::held;
 use crate::units::name::UnitName;
-use crate::units::spec::{Context, Forward, Kind, ReadySign, Stdin, UnitSpec};
+use crate::units::spec::{Context, Forward, Kind, LogLevel, ReadySign, Stdin, UnitSpec};
 
 impl Hands {
     /// Everything that the process of `spawn` starts with. When this fails, the caller
@@ -34,7 +36,7 @@ impl Hands {
         let mut read = read(&spec.context)?;
         read.promised = self.promises(spec, spawn, ids.as_ref())?;
         let (stdout, stderr) = self.output(spec, spawn, ids.as_ref())?;
-        let fds = self.descriptors(spec, spawn)?;
+        let fds = self.descriptors(spec, spawn, ids.as_ref())?;
         let env = environment::compose(&self.setting.inherited, spec, ids.as_ref(), read);
         let context = &spec.context;
         Ok(Launch {
@@ -77,6 +79,9 @@ impl Hands {
         ids: Option<&Ids>,
     ) -> Result<Vec<(String, String)>, Error> {
         let mut promised = spawn.extra_env.clone();
+        if spawn.purpose == Purpose::Main {
+            promised.extend(held::environment(spec));
+        }
         if spawn.purpose == Purpose::Main && is_notifying(spec) {
             let path = self.signs.socket(&spec.name, ids)?;
             promised.push(("NOTIFY_SOCKET".to_owned(), path.display().to_string()));
@@ -121,12 +126,34 @@ impl Hands {
         Ok((Output::Fd(pipes.stdout), Output::Fd(pipes.stderr)))
     }
 
-    fn descriptors(&mut self, spec: &UnitSpec, spawn: &Spawn) -> Result<Vec<(OwnedFd, i32)>, Error> {
-        match sign(spec) {
-            Some(ReadySign::Fd(number)) if spawn.purpose == Purpose::Main => {
-                Ok(vec![(self.signs.descriptor(spawn.run)?, *number)])
+    /// Sockets and the readiness descriptor are the main process's alone: what runs beside it serves nobody.
+    fn descriptors(
+        &mut self,
+        spec: &UnitSpec,
+        spawn: &Spawn,
+        ids: Option<&Ids>,
+    ) -> Result<Vec<(OwnedFd, i32)>, Error> {
+        if spawn.purpose != Purpose::Main {
+            return Ok(Vec::new());
+        }
+        self.held.open(spec, ids)?;
+        let is_shared = self.runs.mains().any(|(_, unit, _)| *unit == spec.name);
+        let mut fds = self.held.hand_over(spec, if is_shared { Use::Shared } else { Use::Idle })?;
+        if let Some(ReadySign::Fd(number)) = sign(spec) {
+            fds.push((self.signs.descriptor(spawn.run)?, *number));
+        }
+        Ok(fds)
+    }
+
+    /// Opens the sockets of all units that are started at boot, before any of them is: whoever comes early waits. What
+    /// cannot be opened is tried again, and told, when the unit is started.
+    pub(super) fn open_sockets(&mut self) {
+        let set = Arc::clone(&self.setting.set);
+        for spec in set.units.values().filter(|spec| spec.enabled && !spec.sockets.is_empty()) {
+            let opened = user::resolve(&spec.context).and_then(|ids| self.held.open(spec, ids.as_ref()));
+            if let Err(error) = opened {
+                self.pump.say(Some(&spec.name), LogLevel::Debug, &error.to_string());
             }
-            _ => Ok(Vec::new()),
         }
     }
 

@@ -16,6 +16,7 @@ mod descriptors;
 mod documents;
 mod escapees;
 mod fixture;
+mod held_sockets;
 mod intruders;
 mod kernel;
 mod listener;
