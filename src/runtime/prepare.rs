@@ -11,7 +11,7 @@ use crate::logs::pump::Keep;
 use crate::os::credentials::{self, Credentials};
 use crate::os::error::Error;
 use crate::os::sockets::Use;
-use crate::os::spawn::{self, Input, Launch, Output};
+use crate::os::spawn::{self, Input, Launch, OWN_PID, Output};
 use crate::os::user::{self, Ids};
 use crate::runtime::environment::{self, Read};
 use crate::runtime::hands::{Hands, Spawn};
@@ -87,6 +87,7 @@ impl Hands {
             promised.push(("NOTIFY_SOCKET".to_owned(), path.display().to_string()));
             if let Some(window) = spec.watchdog {
                 promised.push(("WATCHDOG_USEC".to_owned(), window.as_micros().to_string()));
+                promised.push(("WATCHDOG_PID".to_owned(), OWN_PID.to_owned()));
             }
         }
         if !spec.context.credentials.is_empty() {

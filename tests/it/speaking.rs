@@ -17,11 +17,12 @@ fn speaker(keys: &str, code: &str) -> String {
 fn one_that_hangs_is_aborted_and_started_again_and_one_that_speaks_up_is_left_alone() {
     let code = "say('READY=1')\n\
                 for n in range(30): say('WATCHDOG=1'); time.sleep(0.1)\n\
-                print('silent with', os.environ['WATCHDOG_USEC'], flush=True); time.sleep(600)";
+                is_own = os.environ['WATCHDOG_PID'] == str(os.getpid())\n\
+                print('silent with', os.environ['WATCHDOG_USEC'], is_own, flush=True); time.sleep(600)";
     let svinit = Setup::new().unit("web", &speaker("watchdog = \"2s\"", code)).start();
     svinit.wait_for_line("web: stopping: hangs: no WATCHDOG=1 for 2s");
     assert!(
-        svinit.output().contains("web | silent with 2000000"),
+        svinit.output().contains("web | silent with 2000000 True"),
         "it spoke for longer than it could be silent"
     );
     eventually("it is started again", || svinit.status("web")["restarts"] == 1);
