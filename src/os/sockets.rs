@@ -33,6 +33,7 @@ mod holder;
 #[derive(Debug)]
 pub struct HeldSocket {
     fd: OwnedFd,
+    nonblocking: bool,
     /// Of connections; `None`: of messages.
     backlog: Option<i32>,
     /// The file that was made for it.
@@ -68,22 +69,22 @@ impl HeldSocket {
         match &spec.address {
             SocketAddress::Inet(at) => {
                 let fd = inet(spec, *at, backlog).map_err(|error| of_inet(spec, *at, &error))?;
-                Ok(Self { fd, backlog, _file: None })
+                Ok(Self { fd, nonblocking: spec.nonblocking, backlog, _file: None })
             }
             SocketAddress::Unix(path) => unix(spec, path, ids, backlog),
         }
     }
 
     /// A copy for a new process. What a process before it may have done to the socket is undone if nobody else uses it:
-    /// it waits in `accept` again, and takes connections again although somebody has shut it down.
+    /// it waits in `accept` again, or does not, and takes connections again although somebody has shut it down.
     ///
     /// # Errors
     /// There is no descriptor left.
     pub fn hand_over(&self, r#use: Use) -> io::Result<OwnedFd> {
         if r#use == Use::Idle {
             let flags = OFlag::from_bits_retain(fcntl(&self.fd, FcntlArg::F_GETFL)?);
-            if flags.contains(OFlag::O_NONBLOCK) {
-                fcntl(&self.fd, FcntlArg::F_SETFL(flags - OFlag::O_NONBLOCK))?;
+            if flags.contains(OFlag::O_NONBLOCK) != self.nonblocking {
+                fcntl(&self.fd, FcntlArg::F_SETFL(flags ^ OFlag::O_NONBLOCK))?;
             }
             if let Some(backlog) = self.backlog {
                 // It listens already, so this can only fail for one that was broken before.
@@ -216,7 +217,7 @@ fn unix(
     let address = UnixAddr::new(path).map_err(|errno| told(errno.into()))?;
     hold::with_mode(spec.mode, || bind(fd.as_raw_fd(), &address)).map_err(|errno| told(errno.into()))?;
     let (file, found) = identify(path).map_err(told)?;
-    let made = HeldSocket { fd, backlog, _file: Some(found) };
+    let made = HeldSocket { fd, nonblocking: spec.nonblocking, backlog, _file: Some(found) };
     give(&file, uid, gid).map_err(|error| {
         let (to, remedy) = (whom(uid, gid), "needs CAP_CHOWN, or svinit to be that user and in that group");
         Error::new(doing(spec), format!("it cannot be given to {to}: {}", cause(&error))).with_remedy(remedy)

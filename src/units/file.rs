@@ -125,6 +125,8 @@ table! {
         backlog: Key<Int<1, 65_535>> => "`4096`";
         /// Others may listen at the same address, each with a share of the connections.
         reuse_port: Key<bool> => "`false`";
+        /// Handed over with `O_NONBLOCK`: for programs that take it for granted, as nginx does, and hang in `accept` otherwise.
+        nonblocking: Key<bool> => "`false`";
         /// An IPv6 address takes no IPv4.
         v6only: Key<bool> => "`false`";
         /// Of a unix socket, octal. Who may write to it may connect.

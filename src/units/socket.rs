@@ -32,6 +32,8 @@ pub struct SocketSpec {
     pub backlog: u32,
     /// Others may listen at the same address, each with a share of the connections.
     pub reuse_port: bool,
+    /// Nobody waits in `accept`.
+    pub nonblocking: bool,
     /// An IPv6 address takes no IPv4.
     pub v6only: bool,
     /// Mode of a unix socket.

@@ -204,7 +204,7 @@ pub(crate) fn check(file: &UnitFile, is_oneshot: bool, reader: &mut Reader<'_>) 
 
 /// Keys that mean nothing for a socket of this kind.
 fn check_keys(written: &Written, reader: &mut Reader<'_>) {
-    let SocketTable { address, r#type, backlog, reuse_port, v6only, mode, owner, group } = &written.keys;
+    let SocketTable { address, r#type, backlog, reuse_port, v6only, mode, owner, group, .. } = &written.keys;
     let Some(address) = &address.value else { return };
     let is_unix = matches!(address, SocketAddress::Unix(_));
     let is_v6 = matches!(address, SocketAddress::Inet(at) if at.is_ipv6());
@@ -318,7 +318,8 @@ pub(crate) fn specs(sockets: Sockets) -> Vec<SocketSpec> {
 }
 
 fn spec(written: Written) -> Option<SocketSpec> {
-    let SocketTable { address, r#type, backlog, reuse_port, v6only, mode, owner, group } = written.keys;
+    let SocketTable { address, r#type, backlog, reuse_port, nonblocking, v6only, mode, owner, group } =
+        written.keys;
     Some(SocketSpec {
         name: written.name,
         // A socket without an address is an error, and nothing of a reading with errors is used.
@@ -326,6 +327,7 @@ fn spec(written: Written) -> Option<SocketSpec> {
         r#type: r#type.value.map_or(SocketType::Stream, |choice| choice.0),
         backlog: backlog.value.map_or(BACKLOG_DEFAULT, Int::to),
         reuse_port: reuse_port.value.unwrap_or(false),
+        nonblocking: nonblocking.value.unwrap_or(false),
         v6only: v6only.value.unwrap_or(false),
         mode: mode.value.map_or(MODE_DEFAULT, |mode| mode.0),
         owner: owner.value.map(|owner| owner.0),
@@ -350,6 +352,7 @@ fn written_one(spec: &SocketSpec) -> Written {
         r#type: Key::of(Choice(spec.r#type)),
         backlog: when(is_stream, Int(spec.backlog.into())),
         reuse_port: when(!is_unix, spec.reuse_port),
+        nonblocking: when(spec.nonblocking, true),
         v6only: when(is_v6, spec.v6only),
         mode: when(is_unix, Mode(spec.mode)),
         owner: Key { value: spec.owner.clone().map(Owner), at: None },

@@ -516,7 +516,7 @@ fn twenty_restarts_of_nginx_under_load_fail_no_request() {
     );
     let unit = format!(
         "command = ['env', 'NGINX=3;', 'nginx', '-e', 'stderr', '-p', '{{dir}}', '-c', '{{dir}}/nginx.conf', '-g', 'daemon off;']\n\
-         [environment]\nPATH = '{path}'\n[sockets]\nhttp = '{at}'\n[ready]\nhttp = 'http://{at}/'\n[stop]\nsignal = 'QUIT'\ntimeout = '20s'\n\
+         [environment]\nPATH = '{path}'\n[sockets]\nhttp = {{ address = '{at}', nonblocking = true }}\n[ready]\nhttp = 'http://{at}/'\n[stop]\nsignal = 'QUIT'\ntimeout = '20s'\n\
          [reload]\nsignal = 'HUP'\ntest = ['nginx', '-e', 'stderr', '-t', '-q', '-p', '{{dir}}', '-c', '{{dir}}/nginx.conf']\n"
     );
     let svinit = Setup::new().file("nginx.conf", &conf).unit("nginx", &unit).start();

@@ -15,6 +15,7 @@ fn spec(address: &str) -> SocketSpec {
         r#type: SocketType::Stream,
         backlog: BACKLOG_DEFAULT,
         reuse_port: false,
+        nonblocking: false,
         v6only: false,
         mode: 0o660,
         owner: None,
@@ -30,6 +31,16 @@ fn free(ip: &str) -> String {
 
 fn refusal(spec: &SocketSpec) -> String {
     HeldSocket::open(spec, None).unwrap_err().to_string()
+}
+
+#[test]
+fn a_socket_that_is_to_be_nonblocking_is_handed_over_so_every_time() {
+    let held = HeldSocket::open(&SocketSpec { nonblocking: true, ..spec(&free("127.0.0.1")) }, None).unwrap();
+    for _ in 0..2 {
+        let copy = TcpListener::from(held.hand_over(Use::Idle).unwrap());
+        assert_eq!(copy.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        copy.set_nonblocking(false).unwrap();
+    }
 }
 
 #[test]
