@@ -6,6 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::lifecycle::time::Time;
 use crate::units::name::UnitName;
 use crate::units::spec::SignalName;
 
@@ -85,8 +86,8 @@ pub enum SpawnCause {
 pub enum Sign {
     /// `READY=1`, a newline on the readiness descriptor, or a matching line.
     Ready,
-    /// `RELOADING=1`.
-    Reloading,
+    /// `RELOADING=1`, and since when by `MONOTONIC_USEC`, if it says so.
+    Reloading(Option<Time>),
     /// `STOPPING=1`.
     Stopping,
     /// `STATUS=`: one line for people.

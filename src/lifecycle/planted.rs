@@ -87,6 +87,10 @@ pub(super) enum Bug {
     StopLeavesDependants,
     /// A reload that failed is answered as done.
     ReloadAlwaysWell,
+    /// The end of a reload that began before one was asked for is taken for its end.
+    EarlierReloadCounts,
+    /// What has said that it stops is told to.
+    LeavingIsTold,
     /// Starts are still made while everything is being shut down.
     StartInShutdown,
 }

@@ -27,6 +27,8 @@ pub(super) struct Ready {
     pub(super) memory: Option<MemoryWatch>,
     pub(super) watchdog: Option<Watchdog>,
     pub(super) chore: Option<Chore>,
+    /// When the reload began that it is in by its own word, if it has told that as well.
+    pub(super) reloads_since: Option<Time>,
     /// Done when the chore is.
     pub(super) next: Option<Wish>,
 }
@@ -40,8 +42,12 @@ pub(super) enum Chore {
     Test { errand: Errand, then: Wish },
     /// `[reload] command`.
     Reload { errand: Errand },
-    /// The signal is sent; `READY=1` is to come.
-    AwaitReload { by: Time },
+    /// The signal is sent, or it reloads by itself; `READY=1` is to come.
+    AwaitReload {
+        by: Time,
+        /// When it was asked to: a `READY=1` that ends a reload from before then is not its answer.
+        since: Time,
+    },
     /// `on_failure = "exec:..."`.
     Remedy { errand: Errand },
 }
@@ -78,7 +84,16 @@ impl Ready {
         let health = spec.health.as_ref().map(|rule| HealthWatch::new(rule, cx.now));
         let memory = MemoryWatch::new(&spec.limits, cx.limits_enforced, cx.now);
         let watchdog = spec.watchdog.map(|window| Watchdog::new(window, cx.now));
-        let mut ready = Self { main, since: cx.now, health, memory, watchdog, chore: None, next: None };
+        let mut ready = Self {
+            main,
+            since: cx.now,
+            health,
+            memory,
+            watchdog,
+            chore: None,
+            reloads_since: None,
+            next: None,
+        };
         ready.chore = ready.post_start(spec, 0, cx);
         ready
     }
@@ -127,7 +142,7 @@ impl Ready {
                 | Chore::Reload { errand }
                 | Chore::Remedy { errand },
             ) => f(&mut errand.by),
-            Some(Chore::AwaitReload { by }) => f(by),
+            Some(Chore::AwaitReload { by, .. }) => f(by),
             None => {}
         }
     }
@@ -181,11 +196,23 @@ impl Unit {
         let timeout = self.spec.reload.timeout;
         let State::Ready(ready) = &mut self.state else { return };
         match sign {
-            Sign::Ready if matches!(ready.chore, Some(Chore::AwaitReload { .. })) => self.reloaded(cx),
-            Sign::Reloading if ready.chore.is_none() => {
-                // It reloads by itself; until it says that it is ready again, others should know.
-                ready.chore = Some(Chore::AwaitReload { by: cx.now.after(timeout) });
+            Sign::Ready => {
+                let began = ready.reloads_since.take();
+                if let Some(Chore::AwaitReload { since, .. }) = ready.chore
+                    && (began.is_none_or(|began| began >= since) || planted(Bug::EarlierReloadCounts))
+                {
+                    self.reloaded(cx);
+                }
             }
+            Sign::Reloading(began) => {
+                ready.reloads_since = *began;
+                if ready.chore.is_none() {
+                    // It reloads by itself; until it says that it is ready again, others should know.
+                    ready.chore = Some(await_reload(timeout, cx.now));
+                    ready.reloads_since = None;
+                }
+            }
+            Sign::Stopping => self.leave(cx),
             Sign::Status(text) => self.status_text.clone_from(text),
             Sign::MainPid(pid) => ready.main.pid = Some(*pid),
             Sign::Reason(text) => self.reason.clone_from(text),
@@ -201,11 +228,10 @@ impl Unit {
                 self.end_for(Cause::Hung, "said by itself that it hangs (WATCHDOG=trigger)".to_owned(), cx);
             }
             Sign::MoreTime(time) => {
-                if let Some(Chore::AwaitReload { by }) = &mut ready.chore {
+                if let Some(Chore::AwaitReload { by, .. }) = &mut ready.chore {
                     *by = cx.now.after(*time).max(*by);
                 }
             }
-            Sign::Ready | Sign::Reloading | Sign::Stopping => {}
         }
     }
 
@@ -354,7 +380,7 @@ impl Unit {
                 let run = ready.main.run;
                 cx.out.push(Action::Signal { run, signal: signal.clone(), whom: Whom::Main });
                 if says_ready(&spec) {
-                    ready.chore = Some(Chore::AwaitReload { by: cx.now.after(spec.reload.timeout) });
+                    ready.chore = Some(await_reload(spec.reload.timeout, cx.now));
                 } else {
                     self.reloaded(cx);
                 }
@@ -394,7 +420,7 @@ impl Unit {
         let State::Ready(ready) = &mut self.state else { return };
         let Some(chore) = &ready.chore else { return };
         let errand = match chore {
-            Chore::AwaitReload { by } => {
+            Chore::AwaitReload { by, .. } => {
                 if cx.now >= *by {
                     let why = format!("no READY=1 within {}", why::span(self.spec.reload.timeout));
                     self.reload_failed(why, String::new(), cx);
@@ -505,6 +531,11 @@ impl Unit {
             self.on_event(&Event::Tick, cx);
         }
     }
+}
+
+/// From now on its `READY=1` is the end of a reload.
+fn await_reload(timeout: Duration, now: Time) -> Chore {
+    Chore::AwaitReload { by: now.after(timeout), since: now }
 }
 
 /// It tells when it is ready, so the end of a reload can be awaited.

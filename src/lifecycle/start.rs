@@ -339,7 +339,7 @@ impl Unit {
             Sign::MoreTime(time) => starting.by = cx.now.after(*time).max(starting.by),
             // The watch begins when it is ready; whoever asks for another interval says so again by then.
             Sign::Ready
-            | Sign::Reloading
+            | Sign::Reloading(_)
             | Sign::Stopping
             | Sign::Alive
             | Sign::Hung

@@ -73,6 +73,8 @@ pub(super) enum Cause {
     Memory,
     /// It did not say that it is alive.
     Hung,
+    /// It said that it ends (`STOPPING=1`); when it has, that is the cause.
+    Leaving,
 }
 
 #[derive(Clone, Debug)]
@@ -155,6 +157,26 @@ impl Unit {
         self.go_down(cx);
     }
 
+    /// It has said that it ends: it gets the time that it would have had, but no signal and no command.
+    pub(super) fn leave(&mut self, cx: &mut Cx<'_>) {
+        let State::Ready(ready) = &self.state else { return };
+        let main = Some(ready.main);
+        let unasked = if ready.is_to_restart() { After::StartAgain } else { After::Judge };
+        let after = self.pending.take().unwrap_or(unasked);
+        if after == After::Judge {
+            cx.notes.push(Note::Ended);
+        }
+        self.begin_stop_without_main(after, Cause::Leaving, "said by itself that it stops".to_owned(), cx);
+        let kill_at = cx.now.after(self.spec.stop.timeout);
+        if let State::Stopping(stopping) = &mut self.state {
+            stopping.main = main;
+            stopping.stage = Stage::Told { kill_at };
+        }
+        if planted(Bug::LeavingIsTold) {
+            self.send_stop_signal(cx);
+        }
+    }
+
     /// The main process has ended, asked or unasked, at whatever point of its life.
     pub(super) fn on_main_exit(&mut self, status: ExitStatus, oom: bool, cx: &mut Cx<'_>) {
         self.last_exit = Some(LastExit { status, oom, at: cx.now });
@@ -173,6 +195,10 @@ impl Unit {
     pub(super) fn main_is_gone(&mut self, cause: Cause, why: String, cx: &mut Cx<'_>) {
         if let State::Stopping(stopping) = &mut self.state {
             let main = stopping.main.take();
+            if stopping.cause == Cause::Leaving {
+                stopping.cause = cause;
+                self.why = if stopping.killed { format!("{}: {why}", self.why) } else { why };
+            }
             if let Some(main) = main {
                 self.clear_up_after(main.run, cx);
             }
@@ -562,7 +588,8 @@ impl Unit {
             | Cause::NotReady
             | Cause::Ill
             | Cause::Memory
-            | Cause::Hung => false,
+            | Cause::Hung
+            | Cause::Leaving => false,
         }
     }
 
@@ -577,11 +604,11 @@ fn result_env(cause: Cause, exit: Option<&LastExit>, killed: bool) -> Vec<(Strin
     let result = match (cause, exit) {
         (_, Some(LastExit { oom: true, .. })) => "oom-kill",
         (Cause::NotReady | Cause::Outside, _) => "timeout",
-        (Cause::Asked, _) if killed => "timeout",
+        (Cause::Asked | Cause::Leaving, _) if killed => "timeout",
         (Cause::Ill | Cause::Hung, _) => "watchdog",
         (Cause::Spawn(_) | Cause::Memory, _) => "resources",
         (Cause::Hook, _) => "exit-code",
-        (Cause::Asked, _) | (Cause::Ended(ExitStatus::Code(0)), _) => "success",
+        (Cause::Asked | Cause::Leaving, _) | (Cause::Ended(ExitStatus::Code(0)), _) => "success",
         (Cause::Ended(ExitStatus::Code(_)), _) => "exit-code",
         (Cause::Ended(ExitStatus::Signal { core: true, .. }), _) => "core-dump",
         (Cause::Ended(ExitStatus::Signal { .. }), _) => "signal",

@@ -147,7 +147,12 @@ impl Story {
                 oom: false,
                 said: String::new(),
             },
-            ["reloading", of] => Event::Signed { run: run(of), sign: Sign::Reloading },
+            ["reloading", of] => Event::Signed { run: run(of), sign: Sign::Reloading(None) },
+            ["reloading", of, since] => {
+                let since = Time::from_millis(since.parse().unwrap());
+                Event::Signed { run: run(of), sign: Sign::Reloading(Some(since)) }
+            }
+            ["leaving", of] => Event::Signed { run: run(of), sign: Sign::Stopping },
             ["status", of, what] => Event::Signed { run: run(of), sign: Sign::Status((*what).to_owned()) },
             ["alive", of] => Event::Signed { run: run(of), sign: Sign::Alive },
             ["hung", of] => Event::Signed { run: run(of), sign: Sign::Hung },

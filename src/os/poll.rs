@@ -32,6 +32,14 @@ impl Poller {
         Ok(self.0.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, token))?)
     }
 
+    /// Watches `fd`, and tells `token` only when it is broken or its other end is closed.
+    ///
+    /// # Errors
+    /// As [`Poller::add`].
+    pub fn add_for_end(&self, fd: impl AsFd, token: u64) -> io::Result<()> {
+        Ok(self.0.add(fd, EpollEvent::new(EpollFlags::empty(), token))?)
+    }
+
     /// Watches it no more. To be called before it is closed, since a copy elsewhere would keep it in the set.
     ///
     /// # Errors

@@ -740,10 +740,8 @@ pub(super) fn listen(fd: BorrowedFd<'_>, backlog: i32) -> io::Result<()> {
     checked(c_long::from(unsafe { libc::listen(fd.as_raw_fd(), backlog) })).map(drop).map_err(io_error)
 }
 
-/// Closes descriptors that arrived in a message nobody asked to have descriptors.
-pub(super) fn close_received(fds: &[RawFd]) {
-    for fd in fds {
-        // SAFETY: the kernel installed it for this message just now, and nobody else has it.
-        drop(unsafe { OwnedFd::from_raw_fd(*fd) });
-    }
+/// Owns descriptors that arrived in a message. To be called once for each message.
+pub(super) fn own_received(fds: &[RawFd]) -> impl Iterator<Item = OwnedFd> {
+    // SAFETY: the kernel installed them for this message just now, and nobody else has them.
+    fds.iter().map(|fd| unsafe { OwnedFd::from_raw_fd(*fd) })
 }

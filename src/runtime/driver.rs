@@ -28,6 +28,7 @@ use crate::os::signals::Signals;
 use crate::runtime::handle::{Ask, Board, Counters, Logs};
 use crate::runtime::hands::Hands;
 use crate::runtime::jobs::Jobs;
+use crate::runtime::kept::Which;
 use crate::runtime::probe::Answer;
 use crate::runtime::signals::Role;
 use crate::runtime::words;
@@ -241,6 +242,7 @@ impl Driver {
                 && let Some(fact) = self.hands.facts.pop_front()
             {
                 told += 1;
+                self.hands.heeded += 1;
                 let teller = self.told_by(&fact);
                 let actions = self.supervisor.step(fact, now);
                 self.perform(actions, now);
@@ -282,6 +284,7 @@ impl Driver {
         self.hands.pump.say(Some(&report.unit), level, &text);
         if matches!(view.label, Label::Inactive | Label::Completed | Label::Failed) {
             self.hands.withdraw_group(&report.unit);
+            self.hands.signs.let_go(&report.unit, &Which::All);
             if self.supervisor.phase() == Phase::Stopping {
                 // Nobody will serve any more: who comes now is to be told so, not to wait.
                 self.hands.held.release(&report.unit);
@@ -308,6 +311,7 @@ impl Driver {
             self.counters = counters;
             self.board.set_counters(counters);
         }
+        self.hands.lift_barriers();
         // At the end there is more to say; then all of it is written together.
         if self.end.is_none() {
             self.hands.pump.wake();

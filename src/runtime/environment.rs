@@ -60,7 +60,9 @@ impl Inherited {
 }
 
 fn is_for_svinit(name: &str) -> bool {
-    name == "NOTIFY_SOCKET" || name.starts_with("LISTEN_") || name.starts_with("WATCHDOG_")
+    ["NOTIFY_SOCKET", "FDSTORE"].contains(&name)
+        || name.starts_with("LISTEN_")
+        || name.starts_with("WATCHDOG_")
 }
 
 /// What was read for this start.

@@ -2,6 +2,7 @@
 //! fact needs; the machine's reasons for it are not known here.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use crate::logs::pump::{Fact, Pump};
 use crate::os::cgroup::{Cgroup, Cgroups};
 use crate::os::clock;
 use crate::os::credentials::Credentials;
-use crate::os::notify::Message;
+use crate::os::notify::{Message, Rights};
 use crate::os::oom::OomWatch;
 use crate::os::own::{self, Given};
 use crate::os::pidfd::PidFd;
@@ -24,10 +25,11 @@ use crate::runtime::closing::{Closing, Wanted};
 use crate::runtime::environment::Inherited;
 use crate::runtime::handle::Counters;
 use crate::runtime::held::Held;
+use crate::runtime::kept::{self, Which};
 use crate::runtime::probe::Probes;
 use crate::runtime::runs::{Process, Run, Runs};
 use crate::runtime::signals::{Meaning, Role, meaning};
-use crate::runtime::signs::Signs;
+use crate::runtime::signs::{Said, Signs};
 use crate::units::name::UnitName;
 use crate::units::signal;
 use crate::units::spec::{Argv, LogLevel, SignalName, UnitSet};
@@ -110,6 +112,10 @@ pub struct Hands {
     pub(super) credentials: BTreeMap<UnitName, Credentials>,
     /// What was said about a unit's limits, so that it is said once.
     pub(super) warned: BTreeSet<(UnitName, String)>,
+    /// Facts that the machine has been told so far.
+    pub(super) heeded: u64,
+    /// To be closed when so many have been told: a service waits for that.
+    barriers: Vec<(u64, OwnedFd)>,
     /// There may be more children to reap than one turn takes.
     pub(super) unreaped: bool,
     pub(super) tally: Tally,
@@ -156,6 +162,8 @@ impl Hands {
             held: Held::default(),
             credentials: BTreeMap::new(),
             warned: BTreeSet::new(),
+            heeded: 0,
+            barriers: Vec::new(),
             unreaped: false,
             tally: Tally::default(),
         }
@@ -300,8 +308,11 @@ impl Hands {
             } else {
                 let (runs, trees) = (&self.runs, &self.trees);
                 let said = self.signs.on_ready(token, |unit, message| speaks_for(runs, trees, unit, message));
-                for fact in said {
-                    self.on_sign(fact);
+                for said in said {
+                    match said {
+                        Said::Fact(fact) => self.on_sign(fact),
+                        Said::Rights(unit, rights, fds) => self.on_rights(&unit, rights, fds),
+                    }
                 }
             }
         }
@@ -320,6 +331,43 @@ impl Hands {
                 }
             }
         }
+    }
+
+    fn on_rights(&mut self, unit: &UnitName, rights: Rights, mut fds: Vec<OwnedFd>) {
+        let refused = match rights {
+            Rights::Barrier => match (fds.pop(), fds.is_empty()) {
+                (Some(fd), true) => {
+                    let told = self.heeded + u64::try_from(self.facts.len()).unwrap_or(u64::MAX);
+                    self.barriers.push((told, fd));
+                    None
+                }
+                (_, _) => Some("BARRIER=1 comes with one descriptor".to_owned()),
+            },
+            Rights::Keep { name: None, .. } | Rights::Drop { name: None } => {
+                Some("FDNAME is no name of visible letters without \":\"".to_owned())
+            }
+            Rights::Keep { .. } if fds.is_empty() => Some("FDSTORE=1 came without a descriptor".to_owned()),
+            Rights::Keep { name: Some(name), also_dead } => {
+                let room = self.setting.set.units.get(unit).map_or(0, |spec| kept::room(spec));
+                let kept =
+                    fds.into_iter().all(|fd| self.signs.keep(unit, &name, fd, also_dead, room).is_ok());
+                (!kept).then(|| format!("at most {room} are kept for it"))
+            }
+            Rights::Drop { name: Some(name) } => {
+                self.signs.let_go(unit, &Which::Named(&name));
+                None
+            }
+            Rights::None => None,
+        };
+        if let Some(why) = refused {
+            self.warn_once(unit, &format!("a descriptor that it sent was not taken: {why}"));
+        }
+    }
+
+    /// Lets go on who waits until what it has said was heeded, if it was.
+    pub(super) fn lift_barriers(&mut self) {
+        let heeded = self.heeded;
+        self.barriers.retain(|(told, _)| *told > heeded);
     }
 
     /// A process that names another as the main one is believed if that is of the same run.

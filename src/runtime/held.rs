@@ -8,7 +8,6 @@ use std::os::fd::OwnedFd;
 
 use crate::os::error::{Doing, Error};
 use crate::os::sockets::{HeldSocket, Use};
-use crate::os::spawn::OWN_PID;
 use crate::os::user::Ids;
 use crate::units::name::UnitName;
 use crate::units::sockets::FIRST;
@@ -60,15 +59,14 @@ impl Held {
     }
 }
 
-/// What tells a main process which sockets it has, by the convention of `sd_listen_fds`.
-pub(super) fn environment(spec: &UnitSpec) -> Vec<(String, String)> {
-    if spec.sockets.is_empty() {
+/// What tells a main process which descriptors it has, by the convention of `sd_listen_fds`.
+pub(super) fn environment(names: &[&str], own_pid: &str) -> Vec<(String, String)> {
+    if names.is_empty() {
         return Vec::new();
     }
-    let names: Vec<&str> = spec.sockets.iter().map(|socket| socket.name.as_str()).collect();
     [
         ("LISTEN_FDS", names.len().to_string()),
-        ("LISTEN_PID", OWN_PID.to_owned()),
+        ("LISTEN_PID", own_pid.to_owned()),
         ("LISTEN_FDNAMES", names.join(":")),
     ]
     .map(|(name, value)| (name.to_owned(), value))

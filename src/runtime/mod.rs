@@ -11,6 +11,7 @@ pub mod handle;
 pub mod hands;
 mod held;
 mod jobs;
+mod kept;
 pub mod load;
 mod perform;
 mod pid_file;

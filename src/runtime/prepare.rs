@@ -9,15 +9,20 @@ use crate::lifecycle::action::Purpose;
 use crate::lifecycle::event::{SpawnCause, SpawnFailure};
 use crate::logs::pump::Keep;
 use crate::os::credentials::{self, Credentials};
-use crate::os::error::Error;
+use crate::os::error::{Doing, Error};
 use crate::os::sockets::Use;
 use crate::os::spawn::{self, Input, Launch, OWN_PID, Output};
 use crate::os::user::{self, Ids};
 use crate::runtime::environment::{self, Read};
 use crate::runtime::hands::{Hands, Spawn};
 use crate::runtime::held;
+use crate::runtime::kept;
 use crate::units::name::UnitName;
+use crate::units::sockets::FIRST;
 use crate::units::spec::{Context, Forward, Kind, LogLevel, ReadySign, Stdin, UnitSpec};
+
+/// Stands for the number of a process that is not there yet, where its environment is shown.
+const PID_TO_COME: &str = "PID";
 
 impl Hands {
     /// Everything that the process of `spawn` starts with. When this fails, the caller
@@ -67,7 +72,7 @@ impl Hands {
         let files = environment::read_files(&spec.context).map_err(|error| error.to_string())?;
         let hidden = |name: &String| (name.clone(), environment::HIDDEN.to_owned());
         let secrets = spec.context.secrets.keys().map(hidden).collect();
-        let read = Read { files, secrets, promised: Vec::new() };
+        let read = Read { files, secrets, promised: self.of_main(spec, PID_TO_COME) };
         Ok(environment::compose(&self.setting.inherited, spec, ids.as_ref(), read))
     }
 
@@ -80,21 +85,32 @@ impl Hands {
     ) -> Result<Vec<(String, String)>, Error> {
         let mut promised = spawn.extra_env.clone();
         if spawn.purpose == Purpose::Main {
-            promised.extend(held::environment(spec));
-        }
-        if spawn.purpose == Purpose::Main && is_notifying(spec) {
-            let path = self.signs.socket(&spec.name, ids)?;
-            promised.push(("NOTIFY_SOCKET".to_owned(), path.display().to_string()));
-            if let Some(window) = spec.watchdog {
-                promised.push(("WATCHDOG_USEC".to_owned(), window.as_micros().to_string()));
-                promised.push(("WATCHDOG_PID".to_owned(), OWN_PID.to_owned()));
+            if is_notifying(spec) {
+                self.signs.make_socket(&spec.name, ids)?;
             }
+            promised.extend(self.of_main(spec, OWN_PID));
         }
         if !spec.context.credentials.is_empty() {
             let dir = self.credentials(spec, spawn.purpose, ids)?;
             promised.push(("CREDENTIALS_DIRECTORY".to_owned(), dir));
         }
         Ok(promised)
+    }
+
+    /// What only a main process is promised, with this for its own number.
+    fn of_main(&self, spec: &UnitSpec, own_pid: &str) -> Vec<(String, String)> {
+        let sockets = spec.sockets.iter().map(|socket| socket.name.as_str());
+        let names: Vec<&str> = sockets.chain(self.signs.kept.names(&spec.name)).collect();
+        let mut promised = held::environment(&names, own_pid);
+        if is_notifying(spec) {
+            promised.push(("NOTIFY_SOCKET".to_owned(), self.signs.path(&spec.name).display().to_string()));
+            promised.push(("FDSTORE".to_owned(), kept::room(spec).to_string()));
+        }
+        if let Some(window) = spec.watchdog {
+            promised.push(("WATCHDOG_USEC".to_owned(), window.as_micros().to_string()));
+            promised.push(("WATCHDOG_PID".to_owned(), own_pid.to_owned()));
+        }
+        promised
     }
 
     /// The directory with the unit's credentials: copied anew for each main process, shared by its hooks.
@@ -140,6 +156,9 @@ impl Hands {
         self.held.open(spec, ids)?;
         let is_shared = self.runs.mains().any(|(_, unit, _)| *unit == spec.name);
         let mut fds = self.held.hand_over(spec, if is_shared { Use::Shared } else { Use::Idle })?;
+        let kept = self.signs.kept.copies(&spec.name).doing(|| "hand over kept descriptors".to_owned())?;
+        let first = fds.last().map_or(FIRST, |(_, number)| number + 1);
+        fds.extend(kept.into_iter().zip(first..));
         if let Some(ReadySign::Fd(number)) = sign(spec) {
             fds.push((self.signs.descriptor(spawn.run)?, *number));
         }

@@ -7,14 +7,15 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::lifecycle::event::{Event, RunId, Sign};
 use crate::os::error::{Doing, Error};
-use crate::os::notify::{self, Message, NotifySocket};
+use crate::os::notify::{self, Message, NotifySocket, Rights};
 use crate::os::poll::Poller;
 use crate::os::user::Ids;
+use crate::runtime::kept::{Full, Kept, Which};
 use crate::units::name::UnitName;
 
 /// Datagrams that are read of one socket before others have their turn.
@@ -27,6 +28,16 @@ pub(super) struct Signs {
     sockets: BTreeMap<UnitName, NotifySocket>,
     sources: BTreeMap<u64, Source>,
     last: u64,
+    /// What services have handed over to be kept.
+    pub(super) kept: Kept,
+}
+
+/// What a service has said.
+pub(super) enum Said {
+    /// About itself.
+    Fact(Event),
+    /// About descriptors that it has sent along.
+    Rights(UnitName, Rights, Vec<OwnedFd>),
 }
 
 enum Source {
@@ -34,20 +45,29 @@ enum Source {
     Socket(UnitName),
     /// The read end of the descriptor that was promised to this run.
     Descriptor(RunId, io::PipeReader),
+    /// One that is kept for this unit.
+    Kept(UnitName),
 }
 
 impl Signs {
     /// Sockets will be made in `dir` and watched by `poller`.
     #[must_use]
     pub(super) fn new(dir: PathBuf, poller: Arc<Poller>) -> Self {
-        Self { dir, poller, sockets: BTreeMap::new(), sources: BTreeMap::new(), last: 0 }
+        let kept = Kept::new(Arc::clone(&poller));
+        Self { dir, poller, sockets: BTreeMap::new(), sources: BTreeMap::new(), last: 0, kept }
     }
 
-    /// The `NOTIFY_SOCKET` of `unit`, for processes of `owner`; made when it is first needed.
+    /// Where the `NOTIFY_SOCKET` of `unit` is, or will be.
+    #[must_use]
+    pub(super) fn path(&self, unit: &UnitName) -> PathBuf {
+        notify::path(&self.dir, unit)
+    }
+
+    /// Makes the `NOTIFY_SOCKET` of `unit`, for processes of `owner`, if it is not there.
     ///
     /// # Errors
     /// When it cannot be made.
-    pub(super) fn socket(&mut self, unit: &UnitName, owner: Option<&Ids>) -> Result<&Path, Error> {
+    pub(super) fn make_socket(&mut self, unit: &UnitName, owner: Option<&Ids>) -> Result<(), Error> {
         if !self.sockets.contains_key(unit) {
             let socket = NotifySocket::new(&self.dir, unit, owner)?;
             let token = self.next_token();
@@ -55,10 +75,7 @@ impl Signs {
             self.sources.insert(token, Source::Socket(unit.clone()));
             self.sockets.insert(unit.clone(), socket);
         }
-        match self.sockets.get(unit) {
-            Some(socket) => Ok(socket.path()),
-            None => Err(Error::new(format!("make a notify socket for {unit}"), "it was lost")),
-        }
+        Ok(())
     }
 
     /// The write end of a readiness descriptor for `run`.
@@ -78,7 +95,7 @@ impl Signs {
         &mut self,
         token: u64,
         run_of: impl Fn(&UnitName, &Message) -> Option<RunId>,
-    ) -> Vec<Event> {
+    ) -> Vec<Said> {
         match self.sources.get_mut(&token) {
             Some(Source::Socket(unit)) => match self.sockets.get(unit) {
                 Some(socket) => datagrams(socket, unit, run_of),
@@ -90,9 +107,40 @@ impl Signs {
                     self.close(token);
                 }
                 let ready = (heard == Heard::Newline).then_some(Event::Signed { run, sign: Sign::Ready });
-                ready.into_iter().collect()
+                ready.into_iter().map(Said::Fact).collect()
+            }
+            Some(Source::Kept(unit)) => {
+                let unit = unit.clone();
+                self.let_go(&unit, &Which::Dead(token));
+                Vec::new()
             }
             None => Vec::new(),
+        }
+    }
+
+    /// Keeps `fd` for the next main process of `unit`.
+    ///
+    /// # Errors
+    /// There are `room` of them.
+    pub(super) fn keep(
+        &mut self,
+        unit: &UnitName,
+        name: &str,
+        fd: OwnedFd,
+        also_dead: bool,
+        room: usize,
+    ) -> Result<(), Full> {
+        let token = (!also_dead).then(|| self.next_token());
+        if let Some(token) = self.kept.keep(unit, name, fd, token, room)? {
+            self.sources.insert(token, Source::Kept(unit.clone()));
+        }
+        Ok(())
+    }
+
+    /// Does not keep these any longer.
+    pub(super) fn let_go(&mut self, unit: &UnitName, which: &Which<'_>) {
+        for token in self.kept.let_go(unit, which) {
+            self.sources.remove(&token);
         }
     }
 
@@ -123,14 +171,19 @@ fn datagrams(
     socket: &NotifySocket,
     unit: &UnitName,
     run_of: impl Fn(&UnitName, &Message) -> Option<RunId>,
-) -> Vec<Event> {
-    let mut events = Vec::new();
+) -> Vec<Said> {
+    let mut said = Vec::new();
     for _ in 0..DATAGRAMS_A_TURN {
         let Some(message) = socket.recv() else { break };
         let Some(run) = run_of(unit, &message) else { continue };
-        events.extend(notify::parse(&message.text).into_iter().map(|sign| Event::Signed { run, sign }));
+        let signs = notify::parse(&message.text).into_iter();
+        said.extend(signs.map(|sign| Said::Fact(Event::Signed { run, sign })));
+        let rights = notify::rights(&message.text);
+        if rights != Rights::None {
+            said.push(Said::Rights(unit.clone(), rights, message.fds));
+        }
     }
-    events
+    said
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -95,7 +95,7 @@ impl Hands {
         self.groups.remove(unit);
     }
 
-    fn warn_once(&mut self, unit: &UnitName, text: &str) {
+    pub(super) fn warn_once(&mut self, unit: &UnitName, text: &str) {
         if self.warned.insert((unit.clone(), text.to_owned())) {
             self.pump.say(Some(unit), LogLevel::Warn, text);
         }

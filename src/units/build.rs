@@ -26,6 +26,7 @@ const NOFILE_MIN: u64 = 16;
 /// Variables that svinit sets by itself, or that mean something between it and a unit.
 const RESERVED_VARIABLES: &[&str] = &[
     "NOTIFY_SOCKET",
+    "FDSTORE",
     "LISTEN_FDS",
     "LISTEN_PID",
     "LISTEN_FDNAMES",

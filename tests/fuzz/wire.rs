@@ -64,7 +64,7 @@ pub const NOTIFY: Target = Target {
                     return Err(format!("a time of {span:?}"));
                 }
                 Sign::Ready
-                | Sign::Reloading
+                | Sign::Reloading(_)
                 | Sign::Stopping
                 | Sign::Status(_)
                 | Sign::MainPid(_)
@@ -76,7 +76,10 @@ pub const NOTIFY: Target = Target {
             }
         }
         let lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
-        let alone: Vec<Sign> = lines.iter().flat_map(|line| notify::parse(line)).collect();
+        // The moment of a reload stands in another line, in front of it or behind.
+        let timeless = |sign| if let Sign::Reloading(_) = sign { Sign::Reloading(None) } else { sign };
+        let alone: Vec<Sign> = lines.iter().flat_map(|line| notify::parse(line)).map(timeless).collect();
+        let signs: Vec<Sign> = signs.into_iter().map(timeless).collect();
         if alone.starts_with(&signs) && signs.len() <= lines.len() {
             Ok(())
         } else {

@@ -18,6 +18,7 @@ mod escapees;
 mod fixture;
 mod held_sockets;
 mod intruders;
+mod keeping;
 mod kernel;
 mod listener;
 mod log_files;

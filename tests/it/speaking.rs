@@ -44,6 +44,31 @@ fn one_that_asks_for_time_gets_it_and_one_that_gives_a_reason_is_quoted() {
 }
 
 #[test]
+fn one_that_says_that_it_stops_gets_no_signal_and_its_end_is_judged() {
+    let code = "import signal; signal.signal(signal.SIGTERM, lambda *_: print('told', flush=True))\n\
+                say('READY=1'); say('STOPPING=1'); time.sleep(0.5); print('left', flush=True); raise SystemExit(3)";
+    let svinit = Setup::new().unit("web", &speaker("restart.policy = \"never\"", code)).start();
+    svinit.wait_for_line("web: stopping: said by itself that it stops");
+    svinit.wait_for("web", "failed");
+    assert!(svinit.output().contains("web: failed: exited with code 3"), "{}", svinit.output());
+    assert!(svinit.output().contains("web | left") && !svinit.output().contains("web | told"));
+    assert_eq!(svinit.status("web")["last_exit"]["code"], 3);
+}
+
+#[test]
+fn a_reload_is_over_when_the_service_says_so_of_this_one() {
+    let code = "import signal; now = lambda: time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000\n\
+                asked = []; signal.signal(signal.SIGHUP, lambda *_: asked.append(1)); before = now(); say('READY=1')\n\
+                while not asked: time.sleep(0.01)\n\
+                say(f'RELOADING=1\\nMONOTONIC_USEC={before}'); say('READY=1'); time.sleep(0.3); say('STATUS=reloaded')\n\
+                say(f'RELOADING=1\\nMONOTONIC_USEC={now()}'); say('READY=1'); time.sleep(600)";
+    let svinit = Setup::new().unit("web", &speaker("reload.signal = \"HUP\"", code)).start();
+    svinit.wait_for("web", "ready");
+    assert_eq!(svinit.svctl("reload web").code, 0);
+    assert_eq!(svinit.status("web")["status_text"], "reloaded");
+}
+
+#[test]
 fn the_supervisor_of_svinit_is_told_when_it_is_up_and_when_it_goes() {
     let setup = Setup::new();
     let path = setup.path("outer");

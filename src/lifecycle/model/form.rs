@@ -286,7 +286,8 @@ impl<'a> Form<'a> {
     }
 
     fn ready(&mut self, ready: &Ready, window: std::time::Duration) {
-        let Ready { main, since, health, memory, watchdog, chore, next } = ready;
+        let Ready { main, since, health, memory, watchdog, chore, reloads_since, next } = ready;
+        self.flag(reloads_since.is_some());
         self.main(main);
         self.past(*since, window);
         self.maybe(health.as_ref(), |form, watch| {
@@ -323,7 +324,8 @@ impl<'a> Form<'a> {
                 form.word(3);
                 form.errand(errand);
             }
-            Chore::AwaitReload { by } => {
+            // Only compared with what a service says of its own reloads.
+            Chore::AwaitReload { by, since: _ } => {
                 form.word(4);
                 form.due(*by);
             }
@@ -388,6 +390,7 @@ impl<'a> Form<'a> {
             Cause::Ill => self.word(5),
             Cause::Memory => self.word(6),
             Cause::Hung => self.word(7),
+            Cause::Leaving => self.word(8),
         }
     }
 }

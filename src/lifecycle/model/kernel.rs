@@ -560,7 +560,7 @@ fn wrong(run: RunId, fault: Fault) -> Event {
         Fault::NotPassed => Event::NotPassed { run, why: "connection refused".to_owned() },
         Fault::NoPidFile => Event::MainNotFound { run, why: "not there yet".to_owned() },
         Fault::Big => Event::Measured { run, memory: 1 << 40 },
-        Fault::Reloads => Event::Signed { run, sign: Sign::Reloading },
+        Fault::Reloads => Event::Signed { run, sign: Sign::Reloading(None) },
     }
 }
 

@@ -15,6 +15,10 @@ pub(super) fn promises() -> Vec<Promise> {
         Promise::new("every request gets one answer a unit", one_answer),
         Promise::new("every request comes to its end", every_job_ends),
         Promise::new("an answer is true", answers_are_true),
+        Promise::new(
+            "a reload is over when a reload is that began after it was asked for",
+            reload_is_its_own,
+        ),
         Promise::new("a restart or reload that went well has passed its test", tested),
         Promise::new("a start asked for by a person does not count as a restart", person_does_not_count),
     ]
@@ -100,6 +104,22 @@ fn reload_is_true(book: &Book, job: &JobBook, unit: &UnitName) -> Verdict {
     });
     hold(restarted || ran, || {
         format!("{unit} is said to be reloaded and its reload command has not succeeded since")
+    })
+}
+
+fn reload_is_its_own(seen: &Seen<'_>) -> Verdict {
+    let Some((job, outcome)) = well(seen) else { return Ok(()) };
+    let is_reload = matches!(job.command, Command::Reload { .. });
+    let by_signal = matches!(seen.book.spec(&outcome.unit).reload.how, Some(ReloadHow::Signal(_)));
+    let main = seen.book.units[&outcome.unit].main.map(|run| &seen.book.runs[&run]);
+    let Some(began) = main.and_then(|run| run.reloaded).filter(|_| is_reload && by_signal) else {
+        return Ok(());
+    };
+    hold(began >= job.told, || {
+        format!(
+            "{} is said to be reloaded by a reload that began {began}, before it was asked to",
+            outcome.unit
+        )
     })
 }
 

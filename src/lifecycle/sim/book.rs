@@ -95,6 +95,11 @@ pub(super) struct RunBook {
     pub(super) stop_told: Option<Time>,
     /// Its sign of readiness has come.
     pub(super) signed: bool,
+    /// It has said that it stops while it was up, at this moment (told time).
+    pub(super) leaves: Option<Time>,
+    /// Since when it reloads, as it says, and since when the reload was that it last said to be over.
+    pub(super) reloads: Option<Time>,
+    pub(super) reloaded: Option<Time>,
     /// When it last said that it is alive, or was last given time to: as told, and in the life of processes.
     pub(super) alive: (Time, Time),
     /// The pid file named its daemon.
@@ -124,6 +129,8 @@ impl RunEnd {
 pub(super) struct JobBook {
     pub(super) command: Command,
     pub(super) lived: Time,
+    /// As the supervisor was told.
+    pub(super) told: Time,
     pub(super) answers: BTreeMap<UnitName, bool>,
     pub(super) done: bool,
     /// The main runs when it was asked.
@@ -226,7 +233,12 @@ impl Book {
             Event::Signed { run, sign } => {
                 let moment = (self.now, self.lived);
                 match sign {
-                    Sign::Ready => self.change(*run, |r| r.signed = true),
+                    Sign::Ready => self.change(*run, |r| {
+                        r.signed = true;
+                        r.reloaded = r.reloads.take();
+                    }),
+                    Sign::Reloading(began) => self.change(*run, |r| r.reloads = *began),
+                    Sign::Stopping if self.is_up(*run) => self.change(*run, |r| r.leaves = Some(moment.0)),
                     Sign::Alive => self.change(*run, |r| r.alive = moment),
                     _ => {}
                 }
@@ -239,6 +251,11 @@ impl Book {
                 self.shutdown.get_or_insert(self.lived);
             }
         }
+    }
+
+    fn is_up(&self, run: RunId) -> bool {
+        let owner = self.runs.get(&run).map(|r| &self.units[&r.unit]);
+        owner.is_some_and(|u| u.main == Some(run) && matches!(u.label, Label::Ready | Label::Reloading))
     }
 
     fn change(&mut self, run: RunId, change: impl FnOnce(&mut RunBook)) {
@@ -259,9 +276,11 @@ impl Book {
         self.take_end(run, RunEnd::Exited(status));
         if is_main && self.units[&unit].main == Some(run) && !is_parent {
             let (now, lived, alone) = (self.now, self.lived, self.is_alone(&unit));
+            let left = self.runs[&run].leaves.is_some();
             let entry = self.units.get_mut(&unit).expect("known");
             entry.last_end = Some((now, status));
-            let was_up = matches!(entry.label, Label::Ready | Label::Reloading);
+            let leaves = entry.label == Label::Stopping && left;
+            let was_up = leaves || matches!(entry.label, Label::Ready | Label::Reloading);
             if was_up {
                 entry.up_ended = Some(lived);
             }
@@ -305,6 +324,7 @@ impl Book {
         let named: BTreeSet<UnitName> = plan::named(command).iter().cloned().collect();
         let entry = JobBook {
             command: command.clone(),
+            told: self.now,
             lived: self.lived,
             answers: BTreeMap::new(),
             done: false,
@@ -427,6 +447,9 @@ impl Book {
             ended_lived: Time::ZERO,
             stop_told: None,
             signed: false,
+            leaves: None,
+            reloads: None,
+            reloaded: None,
             alive: (self.now, self.lived),
             found: false,
             gone: false,

@@ -24,6 +24,8 @@ const BUGS: &[(Bug, &str)] = &[
     (Bug::IllButLeftAlone, "an ill unit gets its remedy"),
     (Bug::AliveUnheard, "a unit is ended for its silence only after its watchdog time"),
     (Bug::SilenceIgnored, "a unit that is silent for its watchdog time is ended"),
+    (Bug::LeavingIsTold, "what has said that it stops is not told to"),
+    (Bug::EarlierReloadCounts, "a reload is over when a reload is that began after it was asked for"),
     (Bug::IgnorePartOf, "what is part of a unit is stopped and restarted along with it"),
     (Bug::IgnoreConflict, "units that conflict never run at the same time"),
     (Bug::EndWithZero, "the status at the end is true"),

@@ -180,6 +180,7 @@ impl Schedule {
 
     fn play(&mut self) -> Result<(), Broken> {
         self.put_all();
+        self.world.ahead = self.ahead;
         self.tell_the_time();
         let actions = self.supervisor.boot(self.book.now);
         self.follow(None, actions)?;
@@ -237,6 +238,7 @@ impl Schedule {
             }
             Some(Item::Suspend(gap)) => {
                 self.ahead += gap;
+                self.world.ahead = self.ahead;
                 self.note(|| format!("the machine is suspended for {gap:?}"));
                 Ok(())
             }

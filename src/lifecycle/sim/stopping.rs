@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use crate::lifecycle::action::{Action, Purpose};
+use crate::lifecycle::event::Command;
+use crate::lifecycle::sim::book::JobBook;
 use crate::lifecycle::sim::promise::{Moment, Promise, Seen, Verdict, hold};
 use crate::lifecycle::state::Label;
 use crate::units::name::UnitName;
@@ -23,6 +25,7 @@ pub(super) fn promises() -> Vec<Promise> {
         Promise::new("a second request to shut down kills at once", second_kills),
         Promise::new("a hook, test or check does not outlive its timeout", helpers_are_bounded),
         Promise::new("a main process has its stop timeout before it is killed", killed_in_time),
+        Promise::new("what has said that it stops is not told to", leaving_is_not_told),
         Promise::new("an orderly end leaves no process behind", nothing_left),
         Promise::new("stopping a unit stops what requires it", dependants_are_stopped),
     ]
@@ -131,13 +134,23 @@ fn killed_in_time(seen: &Seen<'_>) -> Verdict {
     if exempt {
         return Ok(());
     }
-    let had = entry.stop_told.map_or(Duration::ZERO, |at| book.now.since(at));
+    let had = entry.stop_told.or(entry.leaves).map_or(Duration::ZERO, |at| book.now.since(at));
     hold(had >= spec.stop.timeout, || {
         format!(
             "{} is killed {had:?} after it was told to stop, its timeout is {:?}",
             entry.unit, spec.stop.timeout
         )
     })
+}
+
+fn leaving_is_not_told(seen: &Seen<'_>) -> Verdict {
+    let Moment::Wished(Action::Signal { run, signal, .. }) = seen.moment else { return Ok(()) };
+    let entry = &seen.book.runs[run];
+    let by_a_person = |job: &JobBook| {
+        !job.done && matches!(&job.command, Command::Signal { units, .. } if units.contains(&entry.unit))
+    };
+    let is_told = entry.leaves.is_some() && entry.end.is_none() && !seen.book.jobs.values().any(by_a_person);
+    hold(!is_told, || format!("{} has said that it stops, and is sent {}", entry.unit, signal.0))
 }
 
 fn nothing_left(seen: &Seen<'_>) -> Verdict {

@@ -34,6 +34,8 @@ enum Due {
     Fork(ProcId, Box<Script>),
     Freeze(ProcId),
     Say(RunId, Sign),
+    /// It reads its configuration again, as it tells.
+    Reload(RunId),
 }
 
 type ProcId = u64;
@@ -84,6 +86,8 @@ pub(super) struct World {
     procs: BTreeMap<ProcId, Proc>,
     pids: Vec<bool>,
     last_pid: usize,
+    /// By how much the supervisor's clock, which every process can read, is ahead of `now`.
+    pub(super) ahead: Duration,
     /// The latest main run of each unit.
     current: BTreeMap<UnitName, RunId>,
     /// Units of which a process could not be killed at once.
@@ -110,6 +114,7 @@ impl World {
             procs: BTreeMap::new(),
             pids,
             last_pid: 0,
+            ahead: Duration::ZERO,
             current: BTreeMap::new(),
             stuck: BTreeSet::new(),
             calm: false,
@@ -140,6 +145,11 @@ impl World {
             Due::Freeze(proc) => {
                 if let Some(proc) = self.procs.get_mut(&proc) {
                     proc.frozen = true;
+                }
+            }
+            Due::Reload(run) => {
+                if self.main_of(run).is_some_and(|main| !self.procs[&main].frozen) {
+                    self.reload(run);
                 }
             }
             Due::Say(run, sign) => {
@@ -334,6 +344,9 @@ impl World {
             self.put_in(after, Due::Say(run, Sign::Ready));
         }
         self.stay_alive(run);
+        if spec.kind == Kind::Notify {
+            self.speak(run, &script);
+        }
         if matches!(spec.kind, Kind::Forking { .. }) {
             let parent = self.main_of(run).expect("just made");
             let (after, stays) = (self.dice.millis(0, 30), script.up_after.is_some());
@@ -350,6 +363,34 @@ impl World {
             let fate = self.procs.get_mut(&parent).expect("just made");
             fate.script.end = None;
             self.put_in(after, Due::End(parent, parent_end, false));
+        }
+    }
+
+    /// It reloads now and then by itself, and may say that it stops before it does, or does not.
+    fn speak(&mut self, run: RunId, script: &Script) {
+        if self.calm {
+            return;
+        }
+        for _ in 0..self.dice.below(4) {
+            let after = self.dice.millis(0, 8_000);
+            self.put_in(after, Due::Reload(run));
+        }
+        let leaves = script.end.map(|(after, ..)| after.saturating_sub(self.dice.millis(0, 500)));
+        let lies = self.dice.percent(3).then(|| self.dice.millis(0, 8_000));
+        if let Some(after) = lies.or(leaves.filter(|_| self.dice.percent(40))) {
+            self.put_in(after, Due::Say(run, Sign::Stopping));
+        }
+    }
+
+    /// Reads its configuration again, as one that has just begun to tells.
+    fn reload(&mut self, run: RunId) {
+        let began = self.now.after(self.ahead);
+        self.put_in(Duration::ZERO, Due::Say(run, Sign::Reloading(Some(began))));
+        let unit = self.runs[&run].unit.clone();
+        let plan = Rc::clone(&self.plan);
+        if self.calm || !self.dice.percent(plan.manners[&unit].helpers_fail) {
+            let after = self.dice.millis(1, 100);
+            self.put_in(after, Due::Say(run, Sign::Ready));
         }
     }
 
@@ -474,11 +515,17 @@ impl World {
         if plan.spec(&unit).kind != Kind::Notify || self.main_of(run) != Some(proc) {
             return;
         }
-        self.put_in(Duration::ZERO, Due::Say(run, Sign::Reloading));
-        if self.calm || !self.dice.percent(plan.manners[&unit].helpers_fail) {
-            let after = self.dice.millis(1, 100);
-            self.put_in(after, Due::Say(run, Sign::Ready));
+        if self.calm || self.dice.percent(70) {
+            return self.reload(run);
         }
+        // It was just doing so by itself.
+        let before = self.dice.millis(1, 50);
+        let began = Time(
+            self.now.after(self.ahead).0.saturating_sub(u64::try_from(before.as_micros()).expect("short")),
+        );
+        self.put_in(Duration::ZERO, Due::Say(run, Sign::Reloading(Some(began))));
+        self.put_in(Duration::from_millis(1), Due::Say(run, Sign::Ready));
+        self.put_in(Duration::from_millis(2), Due::Reload(run));
     }
 
     fn probe(&mut self, run: RunId, unit: &UnitName, check: &Check) {

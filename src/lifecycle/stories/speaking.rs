@@ -2,7 +2,7 @@
 
 use crate::lifecycle::stories::unit;
 use crate::lifecycle::stories::words::{reads, seconds};
-use crate::units::spec::{Kind, UnitSpec};
+use crate::units::spec::{Kind, ReloadHow, SignalName, UnitSpec};
 
 /// Says when it is ready and then that it is alive.
 fn speaker() -> UnitSpec {
@@ -97,6 +97,65 @@ fn a_reason_of_its_own_is_told_with_its_end() {
         8 gone #1
         9 spawned #2
         10 exit #2 1
+        ",
+    );
+}
+
+#[test]
+fn one_that_says_that_it_stops_has_its_time_and_is_judged_by_its_end() {
+    let mut web = speaker();
+    web.watchdog = None;
+    web.hooks.pre_stop = vec![crate::lifecycle::stories::argv("ask")];
+    web.stop.command = Some(crate::lifecycle::stories::argv("leave"));
+    reads(
+        "leaves",
+        [web],
+        "
+        0 boot
+        5 spawned #1
+        6 leaving #1
+        7 ready #1
+        1000 leaving #1
+        2000 more-time #1 9000
+        3000 leaving #1
+        10999 tick
+        11000 tick
+        11001 killed #1 9
+        11002 gone #1
+        11003 spawned #2
+        11004 ready #2
+        12000 leaving #2
+        12500 stop web
+        13000 exit #2 0
+        13001 gone #2
+        ",
+    );
+}
+
+#[test]
+fn the_end_of_an_earlier_reload_is_not_the_end_of_the_one_that_was_asked_for() {
+    let mut web = speaker();
+    web.watchdog = None;
+    web.reload.how = Some(ReloadHow::Signal(SignalName("HUP".to_owned())));
+    reads(
+        "earlier_reload",
+        [web],
+        "
+        0 boot
+        5 spawned #1
+        6 ready #1
+        1000 reload web
+        1001 reloading #1 999
+        1002 ready #1
+        1003 reloading #1 1000
+        1004 ready #1
+        2000 reloading #1 2000
+        2001 reload web
+        2002 ready #1
+        2003 reloading #1 2002
+        2004 ready #1
+        3000 reload web
+        3001 ready #1
         ",
     );
 }
