@@ -1,5 +1,7 @@
 //! What is to be done, as wishes in the imperative. Whoever gets them carries them out in order and decides nothing.
 
+use serde::{Deserialize, Serialize};
+
 use crate::lifecycle::event::{JobId, RunId, Whom};
 use crate::lifecycle::state::{Health, Label};
 use crate::units::name::UnitName;
@@ -88,7 +90,7 @@ pub enum Action {
 }
 
 /// What a process of a unit is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Purpose {
     /// The unit itself.
     Main,

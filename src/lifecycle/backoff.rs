@@ -7,6 +7,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::lifecycle::chance::Chance;
 use crate::lifecycle::planted::{Bug, planted};
 use crate::lifecycle::time::Time;
@@ -19,7 +21,7 @@ const QUICK_RETRIES: u32 = 2;
 const GROWTH_FROM: Duration = Duration::from_millis(100);
 
 /// The memory of one unit's automatic restarts.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Retries {
     /// Moments of automatic restarts, oldest first; as many as `limit` at most.
     pub(super) recent: VecDeque<Time>,
@@ -126,7 +128,7 @@ pub(super) enum Turn {
 /// once would wait for seconds. What they take is taken from the loops, so in the long run both keep to the one rate.
 ///
 /// The generic cell rate algorithm (ITU-T I.371): one number of state, no refill to be computed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct ForkRate {
     pub(super) apart: Duration,
     /// When the bucket would be empty again.

@@ -1,7 +1,9 @@
 //! The only randomness of the core: a sequence that follows from a seed.
 
+use serde::{Deserialize, Serialize};
+
 /// `SplitMix64` (Steele, Lea, Flood 2014): enough for jitter, small, and the same everywhere.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Chance(u64);
 
 impl Chance {

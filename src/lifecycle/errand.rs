@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::lifecycle::action::{Action, Purpose};
 use crate::lifecycle::event::{Event, ExitStatus, RunId};
 use crate::lifecycle::planted::{Bug, planted};
@@ -13,7 +15,7 @@ use crate::units::name::UnitName;
 use crate::units::spec::{Argv, Check};
 
 /// One errand under way.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Errand {
     pub(super) run: RunId,
     pub(super) means: Means,
@@ -22,7 +24,7 @@ pub(super) struct Errand {
     pub(super) allowed: Duration,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Means {
     Process,
     Network,

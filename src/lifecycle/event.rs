@@ -6,12 +6,14 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::lifecycle::time::Time;
 use crate::units::name::UnitName;
 use crate::units::spec::SignalName;
 
 /// One process that svinit started (main, hook, stop command, test) or one probe. Never reused, unlike a PID.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RunId(pub u64);
 
 impl fmt::Display for RunId {
@@ -21,11 +23,11 @@ impl fmt::Display for RunId {
 }
 
 /// One command of a person, from the asking to the answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct JobId(pub u64);
 
 /// A process number. For people to read and for the kernel; decisions go by [`RunId`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Pid(pub i32);
 
 impl fmt::Display for Pid {
@@ -35,7 +37,7 @@ impl fmt::Display for Pid {
 }
 
 /// How a process ended, as `waitid` tells it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ExitStatus {
     /// It returned this.
     Code(u8),
@@ -60,7 +62,7 @@ impl ExitStatus {
 }
 
 /// Why a process could not be made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpawnFailure {
     /// What kind of trouble it is.
     pub cause: SpawnCause,
@@ -69,7 +71,7 @@ pub struct SpawnFailure {
 }
 
 /// The kinds of trouble that differ in what follows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SpawnCause {
     /// No such program: shell status 127.
     Missing,
@@ -82,7 +84,7 @@ pub enum SpawnCause {
 }
 
 /// What a unit's own processes can say about themselves (`sd_notify`, s6 descriptor, a line of output).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Sign {
     /// `READY=1`, a newline on the readiness descriptor, or a matching line.
     Ready,
@@ -107,7 +109,7 @@ pub enum Sign {
 }
 
 /// One thing that has happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// Time has passed; see `Supervisor::next_deadline`.
     Tick,
@@ -216,7 +218,7 @@ impl Event {
 }
 
 /// What a person may ask for. Names are those of units that exist; aliases and globs were resolved before.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     /// With all they require and want.
     Start(Vec<UnitName>),
@@ -254,7 +256,7 @@ pub enum Command {
 }
 
 /// How far a restart reaches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reach {
     /// Surgical: the units named and what is `part_of` them.
     Alone,
@@ -263,7 +265,7 @@ pub enum Reach {
 }
 
 /// What `reload` does with a unit that has no `[reload]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Otherwise {
     /// Refuse, and name the way: never a silent restart.
     Refuse,
@@ -272,7 +274,7 @@ pub enum Otherwise {
 }
 
 /// Whom a signal is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Whom {
     /// The main process.
     Main,

@@ -2,6 +2,8 @@
 //!
 //! Docker's words: for `start_period` after it became ready, failures do not count, until a check has passed.
 
+use serde::{Deserialize, Serialize};
+
 use crate::lifecycle::errand::{Errand, Verdict};
 use crate::lifecycle::event::Event;
 use crate::lifecycle::planted::{Bug, planted};
@@ -13,7 +15,7 @@ use crate::units::name::UnitName;
 use crate::units::spec::Health;
 
 /// The watch over one unit that is up.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct HealthWatch {
     pub(super) state: state::Health,
     /// In a row, that count.

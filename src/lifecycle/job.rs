@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::lifecycle::action::{Action, Outcome};
 use crate::lifecycle::event::JobId;
 use crate::lifecycle::order::{self, Units};
@@ -15,7 +17,7 @@ use crate::lifecycle::unit::{Goal, Note, State, Unit, Unwell};
 use crate::units::name::UnitName;
 
 /// What a job expects of one unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Expect {
     /// Up, by a main process later than this many.
     Up { launches: u64 },
@@ -26,7 +28,7 @@ pub(super) enum Expect {
 }
 
 /// The jobs that have units without an answer.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Jobs {
     pub(super) open: BTreeMap<JobId, BTreeMap<UnitName, Expect>>,
 }

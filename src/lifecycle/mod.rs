@@ -17,6 +17,7 @@ mod model;
 mod order;
 mod planted;
 mod running;
+pub mod saved;
 #[cfg(test)]
 mod sim;
 mod start;

@@ -93,6 +93,10 @@ pub(super) enum Bug {
     LeavingIsTold,
     /// Starts are still made while everything is being shut down.
     StartInShutdown,
+    /// The commands that nobody has had an answer to yet are not handed over.
+    HandOverForgetsJobs,
+    /// Of a unit that is handed over it is forgotten that a person has stopped it.
+    HandOverForgetsHeld,
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::lifecycle::action::{Action, Purpose};
 use crate::lifecycle::errand::{Errand, Verdict};
 use crate::lifecycle::event::{Event, Sign, Whom};
@@ -19,7 +21,7 @@ use crate::lifecycle::why;
 use crate::units::spec::{Kind, Limits, OnFailure, ReadySign, ReloadHow, UnitSpec};
 
 /// Up.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Ready {
     pub(super) main: Main,
     pub(super) since: Time,
@@ -34,7 +36,7 @@ pub(super) struct Ready {
 }
 
 /// Something that is being done to a unit that is up.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Chore {
     /// The hook with this index.
     PostStart { index: usize, errand: Errand },
@@ -53,7 +55,7 @@ pub(super) enum Chore {
 }
 
 /// What is to be done next; the later in this list, the stronger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) enum Wish {
     /// `on_failure = "exec:..."`.
     Remedy,
@@ -64,7 +66,7 @@ pub(super) enum Wish {
 }
 
 /// Looks at the memory of the whole tree now and then, while there is a bound to keep.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct MemoryWatch {
     pub(super) next: Time,
     pub(super) interval: Duration,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::lifecycle::action::{Action, Purpose};
 use crate::lifecycle::errand::{Errand, Verdict};
 use crate::lifecycle::event::{Event, ExitStatus, Pid, Sign, SpawnCause};
@@ -14,7 +16,7 @@ use crate::lifecycle::why;
 use crate::units::spec::{Check, Kind, ReadySign};
 
 /// Asking the outside things of `wait_for`, one after the other.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Gate {
     /// Those before have answered.
     pub(super) next: usize,
@@ -23,7 +25,7 @@ pub(super) struct Gate {
 }
 
 /// A question that is asked until it is answered.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Asking {
     pub(super) errand: Option<Errand>,
     /// When the next try is due; meaningless while one is under way.
@@ -53,7 +55,7 @@ const TRY_TIMEOUT: Duration = Duration::from_secs(5);
 const PID_FILE_INTERVAL: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
 
 /// Running the `pre_start` hooks.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Preparing {
     pub(super) next: usize,
     pub(super) errand: Option<Errand>,
@@ -62,7 +64,7 @@ pub(super) struct Preparing {
 }
 
 /// The main process has been asked for and is not ready.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Starting {
     pub(super) main: Main,
     pub(super) stage: Launch,
@@ -70,7 +72,7 @@ pub(super) struct Starting {
 }
 
 /// What the start waits for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Launch {
     /// For exec.
     Exec,

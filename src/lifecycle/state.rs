@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::lifecycle::event::{ExitStatus, Pid, RunId};
 use crate::lifecycle::time::Time;
 use crate::units::name::UnitName;
 
 /// A unit's state as it is printed. One word each, part of the public interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Label {
     /// Not running and not to run.
     Inactive,
@@ -54,7 +56,7 @@ impl Label {
 }
 
 /// What its health check says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub enum Health {
     /// There is no check, or none has ended yet.
     #[default]
@@ -78,7 +80,7 @@ impl Health {
 }
 
 /// How and when the last main process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastExit {
     /// How.
     pub status: ExitStatus,

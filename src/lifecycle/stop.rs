@@ -12,6 +12,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::lifecycle::action::{Action, Purpose};
 use crate::lifecycle::backoff::Next;
 use crate::lifecycle::errand::{Errand, Verdict};
@@ -26,7 +28,7 @@ use crate::units::signal;
 use crate::units::spec::{KillMode, Kind, OnLimit, Policy, SignalName};
 
 /// On its way down.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Stopping {
     pub(super) stage: Stage,
     pub(super) after: After,
@@ -42,7 +44,7 @@ pub(super) struct Stopping {
 }
 
 /// What follows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum After {
     /// Nothing: it was asked to.
     StayDown,
@@ -53,7 +55,7 @@ pub(super) enum After {
 }
 
 /// What brought it down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Cause {
     /// Somebody asked.
     Asked,
@@ -77,7 +79,7 @@ pub(super) enum Cause {
     Leaving,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Stage {
     PreStop {
         next: usize,

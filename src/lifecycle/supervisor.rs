@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::lifecycle::action::{Action, End};
 use crate::lifecycle::backoff::ForkRate;
 use crate::lifecycle::chance::Chance;
@@ -65,10 +67,12 @@ pub struct Supervisor {
     pub(super) queue: BTreeSet<UnitName>,
     /// A unit has come to rest in this step: perhaps nothing is left to run.
     pub(super) came_to_rest: bool,
+    /// Units that may differ from what was saved of them last; see `saved`.
+    pub(super) unsaved: BTreeSet<UnitName>,
 }
 
 /// The end of svinit has begun.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Ending {
     pub(super) began: Time,
     pub(super) deadline: Time,
@@ -128,6 +132,7 @@ impl Supervisor {
             notes: Vec::new(),
             queue: BTreeSet::new(),
             came_to_rest: false,
+            unsaved: set.units.keys().cloned().collect(),
         }
     }
 
@@ -223,6 +228,7 @@ impl Supervisor {
     fn with(&mut self, name: &UnitName, act: impl FnOnce(&mut Unit, &mut Cx<'_>)) {
         let Some(unit) = self.units.get_mut(name) else { return };
         let before = Shape::of(unit);
+        self.unsaved.insert(name.clone());
         let mut notes = Vec::new();
         let mut cx = Cx {
             now: self.now,
@@ -250,7 +256,7 @@ impl Supervisor {
         self.book(name, due);
     }
 
-    fn book(&mut self, name: &UnitName, due: Option<Time>) {
+    pub(super) fn book(&mut self, name: &UnitName, due: Option<Time>) {
         if self.booked.get(name).copied() == due {
             return;
         }

@@ -21,12 +21,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::lifecycle::action::{Action, Report};
 use crate::lifecycle::backoff::{ForkRate, Retries};
 use crate::lifecycle::chance::Chance;
 use crate::lifecycle::event::{Event, Pid, RunId, Whom};
 use crate::lifecycle::planted::{Bug, planted};
 use crate::lifecycle::running::Ready;
+use crate::lifecycle::saved;
 use crate::lifecycle::start::{Gate, Preparing, Starting};
 use crate::lifecycle::state::{Health, Label, LastExit, UnitView};
 use crate::lifecycle::stop::{After, Cause, Stopping};
@@ -66,7 +69,7 @@ impl Cx<'_> {
 }
 
 /// Run numbers and whose they are.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Runs {
     pub(super) last: u64,
     /// Dropped when the last process of the run is gone: from then on, events about it are about nobody.
@@ -114,7 +117,7 @@ pub(super) struct Unwell {
 }
 
 /// Where the unit is to be, as far as people and definitions say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Goal {
     /// Not running.
     Down,
@@ -123,7 +126,7 @@ pub(super) enum Goal {
 }
 
 /// The main process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Main {
     pub(super) run: RunId,
     /// `None` until exec has succeeded, and between a forking unit's parent and its daemon.
@@ -132,7 +135,7 @@ pub(super) struct Main {
 }
 
 /// Runs whose processes are being cleared away. Nothing new is started, and no stop is over, while there are any.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Tidying(pub(super) BTreeSet<RunId>);
 
 impl Tidying {
@@ -163,7 +166,7 @@ impl Tidying {
 }
 
 /// Where a unit is, with what belongs to being there.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum State {
     Inactive,
     Completed,
@@ -182,8 +185,10 @@ pub(super) enum State {
 }
 
 /// One unit.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Unit {
+    /// No part of the state that is saved: `Supervisor::restore` gives it back.
+    #[serde(skip, default = "saved::nothing_to_run")]
     pub(super) spec: Arc<UnitSpec>,
     pub(super) state: State,
     pub(super) since: Time,
@@ -223,7 +228,7 @@ pub(super) struct Unit {
 }
 
 /// What was last reported.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Seen {
     label: Label,
     health: Health,

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 /// The name of a unit: 1 to 64 of `a-z A-Z 0-9 . _ -`, beginning with a letter or digit.
 ///
 /// Cheap to clone: the text is shared. Ordered as text, which is the order everything is printed in.
@@ -55,6 +58,18 @@ impl fmt::Debug for UnitName {
 impl AsRef<str> for UnitName {
     fn as_ref(&self) -> &str {
         &self.0
+    }
+}
+
+impl Serialize for UnitName {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for UnitName {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Self::new(&String::deserialize(from)?).map_err(D::Error::custom)
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 /// One file, already read by whoever may read files.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     /// Where it was read from; a unit is named by its last part, without `.toml`.
     pub path: PathBuf,
@@ -14,7 +16,7 @@ pub struct Source {
 }
 
 /// What a [`Source`] describes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SourceKind {
     /// A unit, or what a later layer changes in one.
     Unit,

@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::units::name::UnitName;
 use crate::units::socket::SocketSpec;
 
@@ -171,7 +173,7 @@ impl Default for Log {
 }
 
 /// Program and arguments, at least one; looked up in `PATH` when it has no slash.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Argv(pub Vec<String>);
 
 /// `type =`: when a unit counts as up.
@@ -263,7 +265,7 @@ pub struct Sandbox {
 }
 
 /// One question that is asked of the outside: is it there, does it answer?
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Check {
     /// Ends with status 0.
     Exec(Argv),
@@ -278,7 +280,7 @@ pub enum Check {
 }
 
 /// `host:port`; the host is a name, an IPv4 address or a bracketed IPv6 address.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostPort {
     /// Without brackets.
     pub host: String,
@@ -287,7 +289,7 @@ pub struct HostPort {
 }
 
 /// `http://host[:port]/path`. There is no TLS: a probe looks at its own container or its own network.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HttpUrl {
     /// Where to connect.
     pub at: HostPort,
@@ -365,7 +367,7 @@ pub enum OnFailure {
 }
 
 /// A signal by its name without `SIG`: "TERM", "USR1", "RTMIN+3". Numbers differ between machines, names do not.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignalName(pub String);
 
 /// `[restart]`.

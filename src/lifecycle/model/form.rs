@@ -19,7 +19,7 @@ use crate::lifecycle::unit::{Main, State, Unit};
 use crate::lifecycle::watchdog::Watchdog;
 
 /// A fingerprint being made: two lanes of 64 bits, so that ten million states do not meet by chance.
-pub(super) struct Form<'a> {
+pub(in crate::lifecycle) struct Form<'a> {
     lanes: [u64; 2],
     now: Time,
     /// All runs that anybody knows of, in order.
@@ -27,11 +27,11 @@ pub(super) struct Form<'a> {
 }
 
 impl<'a> Form<'a> {
-    pub(super) fn new(now: Time, runs: &'a [RunId]) -> Self {
+    pub(in crate::lifecycle) fn new(now: Time, runs: &'a [RunId]) -> Self {
         Self { lanes: [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344], now, runs }
     }
 
-    pub(super) fn done(self) -> u128 {
+    pub(in crate::lifecycle) fn done(self) -> u128 {
         u128::from(self.lanes[0]) << 64 | u128::from(self.lanes[1])
     }
 
@@ -73,7 +73,7 @@ impl<'a> Form<'a> {
     }
 
     /// The whole machine. Between two steps its queues are empty.
-    pub(super) fn machine(&mut self, machine: &Supervisor) {
+    pub(in crate::lifecycle) fn machine(&mut self, machine: &Supervisor) {
         let Supervisor {
             units,
             links: _,
@@ -93,6 +93,8 @@ impl<'a> Form<'a> {
             notes,
             queue,
             came_to_rest,
+            // For whoever saves.
+            unsaved: _,
         } = machine;
         assert!(out.is_empty() && notes.is_empty() && queue.is_empty() && !came_to_rest, "a step is whole");
         for unit in units.values() {

@@ -12,7 +12,7 @@
 )]
 
 mod bugs;
-mod form;
+pub(super) mod form;
 mod kernel;
 mod laws;
 mod walk;

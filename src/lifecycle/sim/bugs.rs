@@ -51,6 +51,10 @@ const BUGS: &[(Bug, &str)] = &[
     (Bug::StopLeavesDependants, "stopping a unit stops what requires it"),
     (Bug::ReloadAlwaysWell, "an answer is true"),
     (Bug::StartInShutdown, "nothing is started while svinit is on its way out"),
+    (Bug::HandOverForgetsJobs, "what is handed over is what was"),
+    (Bug::HandOverForgetsJobs, "every request comes to its end"),
+    (Bug::HandOverForgetsHeld, "what is handed over is what was"),
+    (Bug::HandOverForgetsHeld, "what is shown of a unit is what was reported"),
 ];
 
 /// Within so many schedules each bug is found.

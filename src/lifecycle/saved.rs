@@ -1,0 +1,113 @@
+//! The state of the machine as it is handed from one svinit to the next: over a re-exec, and over a crash.
+//!
+//! Whole, or unit by unit as they change, so that keeping it current costs what has changed. Definitions are not in it:
+//! they are read again from the same texts. Nor is what follows from the rest: links, deadlines. Easy to get wrong: a new
+//! field of any state must have a value for those who saved without it (`#[serde(default)]`), or svinit could not be
+//! upgraded any more; `tests/it/upgrade` and the golden file of the first format hold us to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::lifecycle::backoff::ForkRate;
+use crate::lifecycle::chance::Chance;
+use crate::lifecycle::job::Jobs;
+use crate::lifecycle::order::Units;
+use crate::lifecycle::planted::{Bug, planted};
+use crate::lifecycle::supervisor::{Ending, Settings, Supervisor};
+use crate::lifecycle::time::Time;
+use crate::lifecycle::unit::{Runs, Unit};
+use crate::units::name::UnitName;
+use crate::units::spec::{Argv, UnitSet, UnitSpec};
+
+/// Everything the machine knows, without the definitions.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Saved {
+    /// Unit by unit.
+    units: BTreeMap<UnitName, Unit>,
+    /// What is of no single unit.
+    common: Common,
+}
+
+/// What is of no single unit.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Common {
+    runs: Runs,
+    jobs: Jobs,
+    chance: Chance,
+    fork_rate: ForkRate,
+    booting: BTreeSet<UnitName>,
+    ending: Option<Ending>,
+    now: Time,
+}
+
+/// Stands where a definition was until [`Supervisor::restore`] has put it back.
+pub(super) fn nothing_to_run() -> Arc<UnitSpec> {
+    let name = UnitName::new("nothing").expect("it is a word of letters");
+    Arc::new(UnitSpec::new(name, Argv(Vec::new())))
+}
+
+impl Supervisor {
+    /// All of it. Between two steps there is nothing else.
+    #[must_use]
+    pub fn save(&self) -> Saved {
+        Saved { units: self.units.clone(), common: self.save_common() }
+    }
+
+    /// What is of no single unit.
+    #[must_use]
+    pub fn save_common(&self) -> Common {
+        let mut jobs = self.jobs.clone();
+        if planted(Bug::HandOverForgetsJobs) {
+            jobs = Jobs::default();
+        }
+        Common {
+            runs: self.runs.clone(),
+            jobs,
+            chance: self.chance.clone(),
+            fork_rate: self.fork_rate.clone(),
+            booting: self.booting.clone(),
+            ending: self.ending.clone(),
+            now: self.now,
+        }
+    }
+
+    /// The units that may have changed since this was asked last.
+    #[must_use]
+    pub fn take_unsaved(&mut self) -> BTreeSet<UnitName> {
+        std::mem::take(&mut self.unsaved)
+    }
+
+    /// One unit.
+    #[must_use]
+    pub fn save_unit(&self, name: &UnitName) -> Option<impl Serialize> {
+        self.units.get(name)
+    }
+
+    /// The machine that was saved, with the definitions that it had.
+    ///
+    /// # Errors
+    /// In words, when these are the definitions of other units.
+    pub fn restore(mut saved: Saved, set: &UnitSet, settings: Settings) -> Result<Self, String> {
+        let mut units = Units::new();
+        for (name, spec) in &set.units {
+            let Some(unit) = saved.units.remove(name) else {
+                return Err(format!("unit {name} is defined, and nothing is known of it"));
+            };
+            let held = unit.held && !planted(Bug::HandOverForgetsHeld);
+            units.insert(name.clone(), Unit { spec: Arc::clone(spec), held, ..unit });
+        }
+        if let Some(name) = saved.units.keys().next() {
+            return Err(format!("there is a unit {name}, and no definition of it"));
+        }
+        let Common { runs, jobs, chance, fork_rate, booting, ending, now } = saved.common;
+        let mut machine =
+            Self { units, runs, jobs, chance, fork_rate, booting, ending, ..Self::new(set, settings, now) };
+        let due: Vec<_> = machine.units.values_mut().map(|u| (u.name().clone(), u.next_deadline())).collect();
+        for (name, at) in due {
+            machine.book(&name, at);
+        }
+        Ok(machine)
+    }
+}
