@@ -56,6 +56,9 @@ pub struct UnitStatus {
     pub start_took_ms: Option<u64>,
     /// From the first step of stopping to the last, last time.
     pub stop_took_ms: Option<u64>,
+    /// Main processes beside its own one, while it is replaced without a gap.
+    #[serde(default)]
+    pub beside: Vec<Aside>,
     /// Further names.
     pub aliases: Vec<String>,
     /// Started at boot.
@@ -63,6 +66,16 @@ pub struct UnitStatus {
     /// Addresses of the sockets that are held for it, by name.
     #[serde(default)]
     pub sockets: BTreeMap<String, String>,
+}
+
+/// A main process of a unit beside its own one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Aside {
+    /// The process, if it is there already.
+    pub pid: Option<i32>,
+    /// `stopping`: it was the unit's own. Everything else: it is to be that, and comes up.
+    pub state: String,
 }
 
 /// How a process ended: `{"code":1}` or `{"signal":"KILL"}`, and `"oom":true` when it was for want of memory.

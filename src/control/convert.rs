@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::api::event::UnitEvent;
 use crate::api::log::LogLine;
-use crate::api::status::{LastExit, SupervisorStatus, UnitStatus};
+use crate::api::status::{Aside, LastExit, SupervisorStatus, UnitStatus};
 use crate::http::moment;
 use crate::http::report::VERSION;
 use crate::lifecycle::event::ExitStatus;
@@ -55,10 +55,15 @@ pub(crate) fn unit(
         tasks: measure.map(|measure| measure.usage.tasks),
         start_took_ms: view.start_took.map(millis),
         stop_took_ms: view.stop_took.map(millis),
+        beside: view.beside.iter().map(aside).collect(),
         aliases: spec.map(|spec| spec.aliases.iter().map(ToString::to_string).collect()).unwrap_or_default(),
         enabled: spec.is_some_and(|spec| spec.enabled),
         sockets: spec.map(sockets).unwrap_or_default(),
     }
+}
+
+fn aside(aside: &state::Aside) -> Aside {
+    Aside { pid: aside.pid.map(|pid| pid.0), state: aside.label.as_str().to_owned() }
 }
 
 pub(crate) fn supervisor(reader: &Reader) -> SupervisorStatus {

@@ -127,6 +127,10 @@ pub struct Report {
     pub health_was: Health,
     /// What its health is.
     pub health: Health,
+    /// Its main run when it was last reported.
+    pub run_was: Option<RunId>,
+    /// Its main run.
+    pub run: Option<RunId>,
     /// In words: "exited with code 1; restart 3 in 200ms".
     pub why: String,
 }

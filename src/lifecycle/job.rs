@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::lifecycle::action::{Action, Outcome};
-use crate::lifecycle::event::JobId;
+use crate::lifecycle::event::{JobId, RunId};
 use crate::lifecycle::order::{self, Units};
 use crate::lifecycle::planted::{Bug, planted};
 use crate::lifecycle::state::Label;
@@ -19,8 +19,8 @@ use crate::units::name::UnitName;
 /// What a job expects of one unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Expect {
-    /// Up, by a main process later than this many.
-    Up { launches: u64 },
+    /// Up, by a main process later than this one.
+    Up { after: RunId },
     /// Down.
     Down,
     /// Reloaded.
@@ -49,7 +49,7 @@ impl Jobs {
             Note::Reloaded(result) => {
                 self.answer_where(unit, |expect| matches!(expect, Expect::Reloaded), result, out);
             }
-            Note::TestFailed(unwell) => {
+            Note::NotRestarted(unwell) => {
                 let refused = Err(unwell.clone());
                 self.answer_where(unit, |expect| matches!(expect, Expect::Up { .. }), &refused, out);
             }
@@ -137,7 +137,7 @@ pub(super) fn no(name: &UnitName, why: String) -> Outcome {
 fn judge(units: &Units, unit: &Unit, expect: Expect, now: Time) -> Option<Outcome> {
     let name = unit.name();
     match expect {
-        Expect::Up { launches } => judge_up(units, unit, launches, now),
+        Expect::Up { after } => judge_up(units, unit, after, now),
         Expect::Down if unit.goal == Goal::Up => Some(no(name, "was started again meanwhile".to_owned())),
         Expect::Down => unit.is_down().then(|| yes(name, unit.why.clone())),
         Expect::Reloaded if matches!(unit.label(), Label::Ready | Label::Reloading) => None,
@@ -145,22 +145,21 @@ fn judge(units: &Units, unit: &Unit, expect: Expect, now: Time) -> Option<Outcom
     }
 }
 
-fn judge_up(units: &Units, unit: &Unit, launches: u64, now: Time) -> Option<Outcome> {
+fn judge_up(units: &Units, unit: &Unit, after: RunId, now: Time) -> Option<Outcome> {
     let name = unit.name();
     if unit.goal == Goal::Down {
         return Some(no(name, "was stopped meanwhile".to_owned()));
     }
-    if unit.is_up() && unit.launches > launches {
+    if unit.is_up() && unit.latest > after {
         return Some(yes(name, unit.why.clone()));
     }
     if matches!(unit.state, State::Waiting) {
-        let culprit = order::stuck_on(units, unit)?;
-        let (who, is) = (culprit.name(), culprit.label().as_str());
-        return Some(no(name, format!("waits for {who}, which is {is}: {}", culprit.why)));
+        return order::stuck_words(units, unit).map(|words| no(name, words));
     }
     if let State::Ready(ready) = &unit.state
         && unit.pending.is_none()
         && !ready.is_busy()
+        && !unit.is_being_replaced()
     {
         // The restart was overtaken by a stop, and that by a start.
         return Some(no(name, "was wanted up before it could be restarted; it goes on as it was".to_owned()));

@@ -3,7 +3,8 @@
 //! Absent: the clock, I/O, randomness of its own, logging. Everything it decides can be decided again from the same
 //! seed, which is how `sim` runs it through a hundred thousand bad days in two minutes.
 //!
-//! Read `event` and `action` first (all that goes in and comes out), then `unit` with its diagram, then `supervisor`.
+//! Read `event` and `action` first (all that goes in and comes out), then `unit` with its diagram, then `supervisor`. A unit
+//! that is replaced without a gap is two for a while: `succession`.
 
 pub mod action;
 mod backoff;
@@ -25,6 +26,7 @@ pub mod state;
 mod stop;
 #[cfg(test)]
 mod stories;
+mod succession;
 pub mod supervisor;
 pub mod time;
 mod unit;

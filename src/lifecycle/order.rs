@@ -192,6 +192,13 @@ pub(super) fn stuck_on<'a>(units: &'a Units, unit: &'a Unit) -> Option<&'a Unit>
         .next()
 }
 
+/// What it is stuck on, in words.
+pub(super) fn stuck_words(units: &Units, unit: &Unit) -> Option<String> {
+    let culprit = stuck_on(units, unit)?;
+    let (who, is) = (culprit.name(), culprit.label().as_str());
+    Some(format!("waits for {who}, which is {is}: {}", culprit.why))
+}
+
 /// Those that are ordered after it and are to stop as well have stopped. A completed oneshot between them and it has
 /// nothing to stop and is looked through: a database outlives what builds on its migrations.
 pub(super) fn may_stop(units: &Units, links: &Links, name: &UnitName) -> bool {

@@ -97,6 +97,14 @@ pub(super) enum Bug {
     HandOverForgetsJobs,
     /// Of a unit that is handed over it is forgotten that a person has stopped it.
     HandOverForgetsHeld,
+    /// The old one is told to stop before the new one is up.
+    OldStopsFirst,
+    /// A new one that does not come up takes the old one with it.
+    FailureTakesTheOldOne,
+    /// The first health check of a new one is not awaited.
+    SuccessorUnchecked,
+    /// A unit that is stopped while it is replaced leaves the new one behind.
+    SuccessorStays,
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::lifecycle::time::Time;
 use crate::lifecycle::unit::{Cx, Main, Note, State, Unit, Unwell, Who};
 use crate::lifecycle::watchdog::Watchdog;
 use crate::lifecycle::why;
-use crate::units::spec::{Kind, Limits, OnFailure, ReadySign, ReloadHow, UnitSpec};
+use crate::units::spec::{Kind, Limits, Mode, OnFailure, ReadySign, ReloadHow, UnitSpec};
 
 /// Up.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -178,8 +178,8 @@ impl Unit {
         if event.run() == Some(run)
             || (planted(Bug::AcceptStaleExit) && matches!(event, Event::Exited { .. }))
         {
-            if let Event::Exited { status, oom, .. } = event {
-                return self.on_main_exit(*status, *oom, cx);
+            if let Event::Exited { status, oom, said, .. } = event {
+                return self.on_main_exit(*status, *oom, said, cx);
             } else if let Event::Measured { memory, .. } = event {
                 return self.on_measured(*memory, cx);
             } else if let Event::Signed { sign, .. } = event {
@@ -324,7 +324,14 @@ impl Unit {
                 size(high),
                 why::span(cx.now.since(since))
             );
-            self.end_for(Cause::Memory, why, cx);
+            if self.spec.restart.mode == Mode::StopFirst {
+                return self.end_for(Cause::Memory, why, cx);
+            }
+            // It still serves, and does so until the new one does. Should that fail, it is measured anew.
+            watch.above_since = None;
+            if !self.is_being_replaced() {
+                self.begin_succession(&why, cx);
+            }
         }
     }
 
@@ -358,6 +365,9 @@ impl Unit {
             Wish::Reload => self.reload(cx),
             // It is about to be stopped anyhow, and who asked for that asked later.
             Wish::Restart if self.pending.is_some() => {}
+            Wish::Restart if self.spec.restart.mode == Mode::StartFirst => {
+                self.begin_succession("restart was asked for", cx);
+            }
             Wish::Restart => {
                 self.pending = Some(After::StartAgain);
                 "restart was asked for".clone_into(&mut self.why);
@@ -461,7 +471,7 @@ impl Unit {
             (Chore::Test { then: Wish::Restart | Wish::Remedy, .. }, Verdict::Failed { why, said }) => {
                 let why = format!("not restarted, it goes on as it was: its test {why}");
                 self.why.clone_from(&why);
-                cx.notes.push(Note::TestFailed(Unwell { why, said }));
+                cx.notes.push(Note::NotRestarted(Unwell { why, said }));
                 self.chore_done(cx);
             }
             (Chore::Test { then: Wish::Reload, .. }, Verdict::Failed { why, said }) => {
@@ -512,10 +522,12 @@ impl Unit {
         if let State::Ready(Ready { health: Some(watch), .. }) = &mut self.state {
             watch.abandon(&mut self.tidying, cx);
         }
+        self.each_beside(cx, Unit::pause);
     }
 
     /// The person is done: checks begin anew, and what ended meanwhile is started.
     pub(super) fn resume(&mut self, cx: &mut Cx<'_>) {
+        self.each_beside(cx, Unit::resume);
         if !std::mem::replace(&mut self.paused, false) {
             return;
         }

@@ -96,7 +96,9 @@ impl Supervisor {
                 return Err(format!("unit {name} is defined, and nothing is known of it"));
             };
             let held = unit.held && !planted(Bug::HandOverForgetsHeld);
-            units.insert(name.clone(), Unit { spec: Arc::clone(spec), held, ..unit });
+            let mut unit = Unit { spec: Arc::clone(spec), held, ..unit };
+            unit.beside.iter_mut().for_each(|beside| beside.spec = Arc::clone(spec));
+            units.insert(name.clone(), unit);
         }
         if let Some(name) = saved.units.keys().next() {
             return Err(format!("there is a unit {name}, and no definition of it"));

@@ -136,7 +136,7 @@ impl Unit {
         self.said.clear();
         self.status_text.clear();
         self.reason.clear();
-        if let Some(run) = self.leftover {
+        for run in self.leftovers.clone() {
             self.tidying.clear(run, cx);
         }
         match &self.spec.wait_for {
@@ -252,8 +252,8 @@ impl Unit {
     }
 
     fn launch(&mut self, cx: &mut Cx<'_>) {
-        self.launches += 1;
         let run = cx.new_run(&self.spec.name);
+        self.latest = run;
         cx.out.push(Action::Spawn {
             run,
             unit: self.spec.name.clone(),
@@ -300,7 +300,7 @@ impl Unit {
                     Launch::PidFile { since: cx.now, again: cx.now, last: "not there yet".to_owned() };
                 self.on_progress_starting(&Event::Tick, cx);
             }
-            Event::Exited { status, oom, .. } => self.on_main_exit(*status, *oom, cx),
+            Event::Exited { status, oom, said, .. } => self.on_main_exit(*status, *oom, said, cx),
             Event::MainFound { pid, .. } => self.on_pid_file(Ok(*pid), cx),
             Event::MainNotFound { why, .. } => self.on_pid_file(Err(why), cx),
             Event::Signed { sign, .. } => self.on_sign_starting(sign, cx),

@@ -90,6 +90,17 @@ pub struct LastExit {
     pub at: Time,
 }
 
+/// A main process of a unit beside its own one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Aside {
+    /// The run.
+    pub run: Option<RunId>,
+    /// The process.
+    pub pid: Option<Pid>,
+    /// Where it is: `Stopping` is an old one, everything else the one that is to take the unit over.
+    pub label: Label,
+}
+
 /// Everything that may be shown about a unit, without its secrets.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UnitView {
@@ -133,6 +144,8 @@ pub struct UnitView {
     pub start_took: Option<Duration>,
     /// From the first step of stopping to the last, last time.
     pub stop_took: Option<Duration>,
+    /// While it is replaced without a gap: the new one, and old ones that are on their way down.
+    pub beside: Vec<Aside>,
 }
 
 /// What svinit as a whole is doing.

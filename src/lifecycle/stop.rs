@@ -180,7 +180,10 @@ impl Unit {
     }
 
     /// The main process has ended, asked or unasked, at whatever point of its life.
-    pub(super) fn on_main_exit(&mut self, status: ExitStatus, oom: bool, cx: &mut Cx<'_>) {
+    pub(super) fn on_main_exit(&mut self, status: ExitStatus, oom: bool, said: &str, cx: &mut Cx<'_>) {
+        if !said.is_empty() {
+            said.clone_into(&mut self.said);
+        }
         self.last_exit = Some(LastExit { status, oom, at: cx.now });
         self.final_status = status.shell_code();
         let mut why = why::ended(status, oom);
@@ -212,7 +215,10 @@ impl Unit {
         if self.pending.is_none() {
             cx.notes.push(Note::Ended);
         }
-        let unasked = if wanted_anew { After::StartAgain } else { After::Judge };
+        if wanted_anew {
+            self.withdraw_successor("a newer one was asked for", cx);
+        }
+        let unasked = if wanted_anew { After::StartAgain } else { self.after_its_own_end() };
         let after = self.pending.take().unwrap_or(unasked);
         self.begin_stop_without_main(after, cause, why, cx);
         if let (Some(main), false) = (main, matches!(cause, Cause::Spawn(_))) {
@@ -256,7 +262,9 @@ impl Unit {
                 }
                 self.tidying.await_end(run, cx);
             }
-            KillMode::Process => self.leftover = Some(run),
+            KillMode::Process => {
+                self.leftovers.insert(run);
+            }
         }
     }
 
@@ -265,8 +273,8 @@ impl Unit {
         let Some(main) = stopping.main.as_mut().filter(|main| event.run() == Some(main.run)) else {
             return self.go_down_with(event, cx);
         };
-        if let Event::Exited { status, oom, .. } = event {
-            return self.on_main_exit(*status, *oom, cx);
+        if let Event::Exited { status, oom, said, .. } = event {
+            return self.on_main_exit(*status, *oom, said, cx);
         }
         if let Event::SpawnFailed { run, .. } = event {
             cx.forget_run(*run);
@@ -484,6 +492,7 @@ impl Unit {
 
     /// The whole of svinit ends by then: what has begun is cut short.
     pub(super) fn hurry(&mut self, cap: Time, cx: &mut Cx<'_>) {
+        self.each_beside(cx, |unit, cx| unit.hurry(cap, cx));
         let State::Stopping(stopping) = &mut self.state else { return };
         stopping.cap = stopping.cap.min(cap);
         match &mut stopping.stage {

@@ -5,6 +5,7 @@
 
 mod answers;
 mod edges;
+mod replacing;
 mod speaking;
 mod words;
 

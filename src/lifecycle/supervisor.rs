@@ -12,18 +12,19 @@ use serde::{Deserialize, Serialize};
 use crate::lifecycle::action::{Action, End};
 use crate::lifecycle::backoff::ForkRate;
 use crate::lifecycle::chance::Chance;
-use crate::lifecycle::event::{Command, Event, JobId, Otherwise, Reach, Whom};
+use crate::lifecycle::event::{Command, Event, JobId, Otherwise, Reach, RunId, Whom};
 use crate::lifecycle::job::{self, Expect, Jobs};
 use crate::lifecycle::order::{self, Links, Units};
 use crate::lifecycle::planted::{Bug, planted};
 use crate::lifecycle::running::Wish;
-use crate::lifecycle::state::{Label, Phase, UnitView};
+use crate::lifecycle::state::{Aside, Label, Phase, UnitView};
 use crate::lifecycle::stop::After;
+use crate::lifecycle::succession::Seat;
 use crate::lifecycle::time::Time;
 use crate::lifecycle::unit::{Cx, Goal, Note, Runs, State, Unit, Who};
 use crate::lifecycle::why;
 use crate::units::name::UnitName;
-use crate::units::spec::{SignalName, UnitSet, UnitSpec};
+use crate::units::spec::{Mode, SignalName, UnitSet, UnitSpec};
 
 /// What the supervisor needs to know besides the units.
 #[derive(Clone, Copy, Debug)]
@@ -94,6 +95,7 @@ struct Shape {
     is_down: bool,
     held: bool,
     waits_for: Vec<String>,
+    beside: Vec<Aside>,
 }
 
 impl Shape {
@@ -105,6 +107,7 @@ impl Shape {
             is_down: unit.is_down(),
             held: unit.held,
             waits_for: unit.waits_for.clone(),
+            beside: unit.beside.shown(),
         }
     }
 }
@@ -240,6 +243,7 @@ impl Supervisor {
             limits_enforced: self.settings.limits_enforced,
         };
         act(unit, &mut cx);
+        unit.settle_beside(&mut cx);
         unit.report(&mut cx);
         if planted(Bug::ReportTwice)
             && let Some(Action::Report(report)) = cx.out.last().cloned()
@@ -325,13 +329,13 @@ impl Supervisor {
                 self.queue.insert(name.clone());
             }
             Note::Ended | Note::Restarting if planted(Bug::IgnorePartOf) => {}
-            Note::Ended | Note::Restarting => {
-                for part in self.links.parts(name).to_vec() {
-                    self.restart_active(&part, &format!("{name}, which it is part of, restarts"));
-                }
+            Note::Ended => self.restart_along(name, Reach::Alone),
+            Note::Restarting => {
+                let reach = self.units.get(name).map_or(Reach::Alone, |unit| unit.reach);
+                self.restart_along(name, reach);
             }
             Note::ShutDown { status, why } => self.shut_down(*status, why.clone()),
-            Note::Reloaded(_) | Note::TestFailed(_) => {}
+            Note::Reloaded(_) | Note::NotRestarted(_) => {}
         }
     }
 
@@ -353,27 +357,47 @@ impl Supervisor {
             let (status, why) = (unit.final_status, format!("{name}, which is essential, {}", unit.why));
             return self.shut_down(status, why);
         }
-        if matches!(unit.state, State::Waiting) && (self.ending.is_none() || planted(Bug::StartInShutdown)) {
+        if unit.pending.is_some() && order::may_stop(&self.units, &self.links, name) {
+            let cap = self.stop_cap(name);
+            self.with(name, |unit, cx| unit.begin_pending_stop(cap, cx));
+        }
+        if self.ending.is_none() || planted(Bug::StartInShutdown) {
+            self.look_at_the_way_up(name, Seat::Own);
+            self.look_at_the_way_up(name, Seat::Successor);
+        }
+    }
+
+    /// Lets whoever is on `seat` take the next step up, if what it builds on is as it should be.
+    fn look_at_the_way_up(&mut self, name: &UnitName, seat: Seat) {
+        let Some(unit) = self.units.get(name).and_then(|unit| unit.on_seat(seat)) else { return };
+        if matches!(unit.state, State::Waiting) {
             let has_failed =
                 |words: &String| words.ends_with("(has failed)") || words.ends_with("(keeps failing)");
             if planted(Bug::FailedDependencyForgotten) && unit.waits_for.iter().any(has_failed) {
                 return;
             }
             let blockers = order::blockers(&self.units, unit);
+            if seat == Seat::Successor
+                && let Some(words) = order::stuck_words(&self.units, unit)
+            {
+                // The old one does not wait with it for what may never come.
+                return self.with(name, |unit, cx| unit.give_up_successor(words, cx));
+            }
             self.with(name, |unit, cx| {
-                if blockers.is_empty() {
-                    unit.waits_for.clear();
-                    unit.release(cx);
-                } else {
-                    unit.waits_for = blockers;
-                }
+                unit.with_seat(seat, cx, |unit, cx| {
+                    if blockers.is_empty() {
+                        unit.waits_for.clear();
+                        unit.release(cx);
+                    } else {
+                        unit.waits_for = blockers;
+                    }
+                });
             });
         } else if unit.is_prepared() {
             let stands = order::requirements_stand(&self.units, unit);
-            self.with(name, |unit, cx| unit.take_last_step(stands, cx));
-        } else if unit.pending.is_some() && order::may_stop(&self.units, &self.links, name) {
-            let cap = self.stop_cap(name);
-            self.with(name, |unit, cx| unit.begin_pending_stop(cap, cx));
+            self.with(name, |unit, cx| {
+                unit.with_seat(seat, cx, |unit, cx| unit.take_last_step(stands, cx));
+            });
         }
     }
 
@@ -405,25 +429,25 @@ impl Supervisor {
 
     /// Does to one unit what was asked, and says what is to be awaited, or the answer if there is one already.
     fn carry_out(&mut self, command: &Command, name: &UnitName) -> Result<Expect, job::Answered> {
-        let Some(unit) = self.units.get(name) else {
+        if !self.units.contains_key(name) {
             return Err(job::no(name, "there is no such unit".to_owned()));
-        };
+        }
         if self.ending.is_some()
             && !planted(Bug::StartInShutdown)
             && !matches!(command, Command::Stop(_) | Command::Signal { .. })
         {
             return Err(job::no(name, "svinit is shutting down".to_owned()));
         }
-        let launches = unit.launches;
+        let after = self.runs.last();
         match command {
             Command::Start(_) => {
                 self.start(name, Who::Person);
-                Ok(Expect::Up { launches: self.launches_before_next(name) })
+                Ok(Expect::Up { after: self.latest_before_next(name) })
             }
             Command::Stop(_) => Ok(Expect::Down),
             Command::Restart { reach, .. } => {
                 self.restart(name, *reach);
-                Ok(Expect::Up { launches })
+                Ok(Expect::Up { after })
             }
             Command::Reload { otherwise, .. } => self.reload(name, *otherwise),
             Command::Signal { signal, whom, .. } => Err(self.signal(name, signal, *whom)),
@@ -442,13 +466,12 @@ impl Supervisor {
         }
     }
 
-    /// Main processes before the one that a start is about: that may be one that is there already.
-    fn launches_before_next(&self, name: &UnitName) -> u64 {
-        self.units.get(name).map_or(0, |unit| {
-            let is_there =
-                matches!(unit.state, State::Ready(_) | State::Starting(_)) && unit.pending.is_none();
-            unit.launches.saturating_sub(u64::from(is_there))
-        })
+    /// The last run before the one that a start is about: that may be one that is there already.
+    fn latest_before_next(&self, name: &UnitName) -> RunId {
+        let is_there = |unit: &Unit| {
+            matches!(unit.state, State::Ready(_) | State::Starting(_)) && unit.pending.is_none()
+        };
+        if self.units.get(name).is_some_and(is_there) { RunId(0) } else { self.runs.last() }
     }
 
     /// Starts a unit with what it needs; what it conflicts with makes room.
@@ -523,16 +546,26 @@ impl Supervisor {
 
     fn restart(&mut self, name: &UnitName, reach: Reach) {
         let Some(unit) = self.units.get(name) else { return };
-        let tested = unit.spec.reload.test.is_some() && matches!(unit.state, State::Ready(_));
+        let is_first_looked_at =
+            unit.spec.reload.test.is_some() || unit.spec.restart.mode == Mode::StartFirst;
+        let goes_on_meanwhile = is_first_looked_at && matches!(unit.state, State::Ready(_));
         let active = !unit.is_down();
         self.start(name, Who::Person);
         if !active {
             return;
         }
-        if tested {
-            return self.with(name, |unit, cx| unit.wish(Wish::Restart, cx));
+        if goes_on_meanwhile {
+            return self.with(name, |unit, cx| {
+                unit.reach = reach;
+                unit.wish(Wish::Restart, cx);
+            });
         }
         self.restart_active(name, "restart was asked for");
+        self.restart_along(name, reach);
+    }
+
+    /// What is part of it is restarted along with it, and what requires it if the restart reaches so far.
+    fn restart_along(&mut self, name: &UnitName, reach: Reach) {
         let mut along = self.links.parts(name).to_vec();
         if reach == Reach::WithDependants {
             along.extend_from_slice(self.links.required_by(name));
@@ -552,7 +585,7 @@ impl Supervisor {
         let Some(unit) = self.units.get(name) else {
             return Err(job::no(name, "there is no such unit".to_owned()));
         };
-        let launches = unit.launches;
+        let after = self.runs.last();
         match (&unit.state, &unit.spec.reload.how, otherwise) {
             (State::Ready(_), Some(_), _) if unit.pending.is_none() => {
                 self.with(name, |unit, cx| unit.wish(Wish::Reload, cx));
@@ -560,7 +593,7 @@ impl Supervisor {
             }
             (_, _, Otherwise::Restart) => {
                 self.restart(name, Reach::Alone);
-                Ok(Expect::Up { launches })
+                Ok(Expect::Up { after })
             }
             (State::Ready(_), None, Otherwise::Refuse) => {
                 let why = format!(

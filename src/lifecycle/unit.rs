@@ -26,13 +26,14 @@ use serde::{Deserialize, Serialize};
 use crate::lifecycle::action::{Action, Report};
 use crate::lifecycle::backoff::{ForkRate, Retries};
 use crate::lifecycle::chance::Chance;
-use crate::lifecycle::event::{Event, Pid, RunId, Whom};
+use crate::lifecycle::event::{Event, Pid, Reach, RunId, Whom};
 use crate::lifecycle::planted::{Bug, planted};
 use crate::lifecycle::running::Ready;
 use crate::lifecycle::saved;
 use crate::lifecycle::start::{Gate, Preparing, Starting};
-use crate::lifecycle::state::{Health, Label, LastExit, UnitView};
+use crate::lifecycle::state::{Aside, Health, Label, LastExit, UnitView};
 use crate::lifecycle::stop::{After, Cause, Stopping};
+use crate::lifecycle::succession::Beside;
 use crate::lifecycle::time::Time;
 use crate::lifecycle::why;
 use crate::units::name::UnitName;
@@ -77,6 +78,11 @@ pub(super) struct Runs {
 }
 
 impl Runs {
+    /// Whatever is made from here on has a later number.
+    pub(super) fn last(&self) -> RunId {
+        RunId(self.last)
+    }
+
     fn new_run(&mut self, unit: &UnitName) -> RunId {
         self.last += 1;
         let run = RunId(self.last);
@@ -92,12 +98,14 @@ pub(super) enum Note {
     Ended,
     /// It is about to take the next step up after some time: does what it builds on still stand?
     LookAgain,
-    /// Its test has passed and it is about to be restarted; what is `part_of` it follows.
+    /// It is about to be restarted after its test has passed, or a new one has taken its place; what is `part_of` it
+    /// follows.
     Restarting,
     /// A reload is over.
     Reloaded(Result<(), Unwell>),
-    /// The test before a restart said no; the old process stays.
-    TestFailed(Unwell),
+    /// The restart that was asked for does not come: its test has said no, or the new one did not come up. The old
+    /// process stays.
+    NotRestarted(Unwell),
     /// Everything is to end with this status: a limit or a health check says so.
     ShutDown {
         /// For the container.
@@ -205,11 +213,11 @@ pub(super) struct Unit {
     pub(super) waits_for: Vec<String>,
     pub(super) tidying: Tidying,
     /// What `kill = "process"` has left alive; cleared away before the next start.
-    pub(super) leftover: Option<RunId>,
+    pub(super) leftovers: BTreeSet<RunId>,
     pub(super) retries: Retries,
     pub(super) restarts: u32,
-    /// Main processes so far, so that a job can tell the new one from the old.
-    pub(super) launches: u64,
+    /// Its latest main run, so that a job can tell the new one from the old.
+    pub(super) latest: RunId,
     pub(super) last_exit: Option<LastExit>,
     /// For the container, should this be what ends it.
     pub(super) final_status: u8,
@@ -224,7 +232,11 @@ pub(super) struct Unit {
     pub(super) start_on_resume: bool,
     /// It had to be killed when it was last stopped.
     pub(super) was_killed: bool,
-    pub(super) seen: Option<Seen>,
+    pub(super) seen: Option<(Seen, Option<RunId>)>,
+    /// How far the restart goes that was asked for last.
+    pub(super) reach: Reach,
+    /// While it is replaced without a gap.
+    pub(super) beside: Beside,
 }
 
 /// What was last reported.
@@ -237,6 +249,7 @@ pub(super) struct Seen {
     waits_for: Vec<String>,
     restarts: u32,
     flags: [bool; 3],
+    beside: Vec<Aside>,
 }
 
 impl Unit {
@@ -253,10 +266,10 @@ impl Unit {
             said: String::new(),
             waits_for: Vec::new(),
             tidying: Tidying::default(),
-            leftover: None,
+            leftovers: BTreeSet::new(),
             retries: Retries::default(),
             restarts: 0,
-            launches: 0,
+            latest: RunId(0),
             last_exit: None,
             final_status: 0,
             outside_answered: false,
@@ -267,6 +280,8 @@ impl Unit {
             start_on_resume: false,
             was_killed: false,
             seen: None,
+            reach: Reach::Alone,
+            beside: Beside::default(),
         }
     }
 
@@ -274,16 +289,19 @@ impl Unit {
         &self.spec.name
     }
 
-    /// Time has passed, or something has happened to one of its runs.
+    /// Time has passed, or something has happened to one of its runs, or of those beside it.
     pub(super) fn on_event(&mut self, event: &Event, cx: &mut Cx<'_>) {
+        self.on_own_event(event, cx);
+        self.each_beside(cx, |unit, cx| unit.on_own_event(event, cx));
+    }
+
+    fn on_own_event(&mut self, event: &Event, cx: &mut Cx<'_>) {
         // A process that could not be made leaves nothing behind, also when it was to be killed before that was known.
         if let Event::TreeGone { run } | Event::SpawnFailed { run, .. } = event
             && self.tidying.on_gone(*run)
         {
             cx.forget_run(*run);
-            if self.leftover == Some(*run) {
-                self.leftover = None;
-            }
+            self.leftovers.remove(run);
         }
         match &self.state {
             State::Inactive | State::Completed | State::Failed | State::Waiting => {}
@@ -361,6 +379,8 @@ impl Unit {
         if after == After::StayDown {
             self.goal = Goal::Down;
         }
+        // Whatever stops it is not to leave another one of it behind.
+        self.withdraw_successor(why, cx);
         match &mut self.state {
             State::Inactive => {}
             State::Completed | State::Failed | State::Backoff { .. } | State::Waiting => match after {
@@ -395,6 +415,7 @@ impl Unit {
 
     pub(super) fn label(&self) -> Label {
         match &self.state {
+            State::Inactive if self.beside.has_leavers() => Label::Stopping,
             State::Inactive => Label::Inactive,
             State::Completed => Label::Completed,
             State::Failed => Label::Failed,
@@ -444,6 +465,11 @@ impl Unit {
 
     /// None of its processes is left and none is under way.
     pub(super) fn is_down(&self) -> bool {
+        self.is_down_itself() && self.beside.is_empty()
+    }
+
+    /// The same, whoever is beside it.
+    pub(super) fn is_down_itself(&self) -> bool {
         match self.state {
             State::Inactive | State::Completed | State::Failed | State::Backoff { .. } | State::Waiting => {
                 self.tidying.is_done()
@@ -463,11 +489,11 @@ impl Unit {
 
     /// On its way down, or about to be.
     pub(super) fn is_going(&self) -> bool {
-        self.pending.is_some() || matches!(self.state, State::Stopping(_))
+        self.pending.is_some() || self.label() == Label::Stopping
     }
 
-    /// Calls `f` with every moment that it waits for.
-    fn each_deadline(&mut self, f: &mut dyn FnMut(&mut Time)) {
+    /// Calls `f` with every moment that it waits for itself.
+    fn each_own_deadline(&mut self, f: &mut dyn FnMut(&mut Time)) {
         match &mut self.state {
             State::Inactive | State::Completed | State::Failed | State::Waiting => {}
             State::Backoff { until, .. } if !self.paused => f(until),
@@ -483,14 +509,20 @@ impl Unit {
     /// When it wants to be told the time.
     pub(super) fn next_deadline(&mut self) -> Option<Time> {
         let mut first = Time::NEVER;
-        self.each_deadline(&mut |at| first = first.min(*at));
+        self.each_own_deadline(&mut |at| first = first.min(*at));
+        for unit in self.beside.iter_mut() {
+            unit.each_own_deadline(&mut |at| first = first.min(*at));
+        }
         (first != Time::NEVER).then_some(first)
     }
 
     /// The machine was suspended for `gap`: nothing of what should have happened meanwhile could happen.
     pub(super) fn shift(&mut self, gap: Duration) {
         if !matches!(self.state, State::Backoff { .. }) {
-            self.each_deadline(&mut |at| *at = at.after(gap));
+            self.each_own_deadline(&mut |at| *at = at.after(gap));
+        }
+        for unit in self.beside.iter_mut() {
+            unit.shift(gap);
         }
     }
 
@@ -504,28 +536,32 @@ impl Unit {
             waits_for: self.waits_for.clone(),
             restarts: self.restarts,
             flags: [self.held, self.paused, self.goal == Goal::Up],
+            beside: self.beside.shown(),
         };
-        if self.seen.as_ref() == Some(&seen) {
+        let run = self.main().map(|main| main.run);
+        if self.seen.as_ref().is_some_and(|(before, _)| *before == seen) {
             return;
         }
-        let same_label = self.seen.as_ref().is_some_and(|before| before.label == seen.label);
+        let same_label = self.seen.as_ref().is_some_and(|(before, _)| before.label == seen.label);
         if same_label && planted(Bug::HealthUntold) {
-            self.seen = Some(seen);
+            self.seen = Some((seen, run));
             return;
         }
-        let (was, health_was) = self
-            .seen
-            .as_ref()
-            .map_or((Label::Inactive, Health::Unknown), |before| (before.label, before.health));
+        let (was, health_was, run_was) =
+            self.seen.as_ref().map_or((Label::Inactive, Health::Unknown, None), |(before, run)| {
+                (before.label, before.health, *run)
+            });
         cx.out.push(Action::Report(Report {
             unit: self.name().clone(),
             was,
             label: seen.label,
             health_was,
             health: seen.health,
+            run_was,
+            run,
             why: seen.why.clone(),
         }));
-        self.seen = Some(seen);
+        self.seen = Some((seen, run));
     }
 
     /// Everything that may be shown.
@@ -560,6 +596,7 @@ impl Unit {
             wanted: self.goal == Goal::Up,
             start_took: self.start_took,
             stop_took: self.stop_took,
+            beside: self.beside.shown(),
         }
     }
 
@@ -575,7 +612,7 @@ impl Unit {
 
     /// Shorthand for a stop for cause, when the main process may still be there.
     pub(super) fn end_for(&mut self, cause: Cause, why: impl Into<String>, cx: &mut Cx<'_>) {
-        let after = self.pending.take().unwrap_or(After::Judge);
+        let after = self.pending.take().unwrap_or(self.after_its_own_end());
         self.begin_stop(after, cause, why.into(), Time::NEVER, cx);
     }
 }

@@ -12,3 +12,12 @@ pub struct Usage {
     /// Open descriptors.
     pub fds: u32,
 }
+
+impl std::ops::AddAssign for Usage {
+    fn add_assign(&mut self, more: Self) {
+        self.memory = self.memory.saturating_add(more.memory);
+        self.cpu_us = self.cpu_us.saturating_add(more.cpu_us);
+        self.tasks = self.tasks.saturating_add(more.tasks);
+        self.fds = self.fds.saturating_add(more.fds);
+    }
+}

@@ -109,7 +109,7 @@ pub struct Hands {
     /// Sockets, open over everything that becomes of their units.
     pub(super) held: Held,
     /// Of units that have a process.
-    pub(super) credentials: BTreeMap<UnitName, Credentials>,
+    pub(super) credentials: BTreeMap<UnitName, Vec<(RunId, Credentials)>>,
     /// What was said about a unit's limits, so that it is said once.
     pub(super) warned: BTreeSet<(UnitName, String)>,
     /// Facts that the machine has been told so far.
@@ -288,14 +288,22 @@ impl Hands {
         self.lingering.remove(&run);
         self.pipes_closed.remove(&run);
         if let Some(unit) = unit {
-            self.withdraw_credentials(&unit);
+            self.withdraw_credentials(&unit, run);
         }
     }
 
     /// Credentials are there as long as somebody may read them.
-    pub(super) fn withdraw_credentials(&mut self, unit: &UnitName) {
+    pub(super) fn withdraw_credentials(&mut self, unit: &UnitName, run: RunId) {
         if !self.runs.is_alive(unit) {
             self.credentials.remove(unit);
+        } else if let Some(placed) = self.credentials.get_mut(unit) {
+            // What runs beside the main process reads the latest.
+            let last = placed.len() - 1;
+            let mut at = 0;
+            placed.retain(|(of, _)| {
+                at += 1;
+                *of != run || at > last
+            });
         }
     }
 
@@ -388,13 +396,17 @@ impl Hands {
     }
 }
 
-/// The main run of `unit` that the sender of `message` belongs to.
+/// The main run of `unit` that the sender of `message` belongs to. There are two while it is replaced without a gap.
 fn speaks_for(runs: &Runs, trees: &Trees, unit: &UnitName, message: &Message) -> Option<RunId> {
-    let run = runs.main_of(unit)?;
     match runs.of_pid(message.pid).or_else(|| trees.run_of(message.pid)) {
-        Some(sender) => (sender == run).then_some(run),
-        // Gone already, or its tag cannot be read: its user is all that is known of it.
-        None => (message.uid == runs.get(run)?.uid).then_some(run),
+        Some(sender) => runs.get(sender).filter(|run| run.is_main_of(unit)).map(|_| sender),
+        // Gone already, or its tag cannot be read: its user is all that is known of it, which is of no use where two
+        // could have said it.
+        None => {
+            let (run, only) =
+                (runs.main_of(unit)?, runs.mains().filter(|(_, of, _)| *of == unit).count() < 2);
+            (only && message.uid == runs.get(run)?.uid).then_some(run)
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use crate::runtime::environment::{self, Read};
 use crate::runtime::hands::{Hands, Spawn};
 use crate::runtime::held;
 use crate::runtime::kept;
+use crate::runtime::runs::Run;
 use crate::units::name::UnitName;
 use crate::units::sockets::FIRST;
 use crate::units::spec::{Context, Forward, Kind, LogLevel, ReadySign, Stdin, UnitSpec};
@@ -91,7 +92,7 @@ impl Hands {
             promised.extend(self.of_main(spec, OWN_PID));
         }
         if !spec.context.credentials.is_empty() {
-            let dir = self.credentials(spec, spawn.purpose, ids)?;
+            let dir = self.credentials(spec, spawn, ids)?;
             promised.push(("CREDENTIALS_DIRECTORY".to_owned(), dir));
         }
         Ok(promised)
@@ -113,16 +114,17 @@ impl Hands {
         promised
     }
 
-    /// The directory with the unit's credentials: copied anew for each main process, shared by its hooks.
-    fn credentials(&mut self, spec: &UnitSpec, purpose: Purpose, ids: Option<&Ids>) -> Result<String, Error> {
-        if purpose == Purpose::Main || !self.credentials.contains_key(&spec.name) {
-            drop(self.credentials.remove(&spec.name));
-            let placed =
-                Credentials::place(&self.setting.dir, spec.name.as_str(), &spec.context.credentials, ids)?;
-            self.credentials.insert(spec.name.clone(), placed);
+    /// The directory with the unit's credentials: copied anew for each main process, the latest shared by its hooks.
+    fn credentials(&mut self, spec: &UnitSpec, spawn: &Spawn, ids: Option<&Ids>) -> Result<String, Error> {
+        let placed = self.credentials.entry(spec.name.clone()).or_default();
+        if spawn.purpose == Purpose::Main || placed.is_empty() {
+            // The one before keeps its own, should it still be there while this one comes up.
+            placed.retain(|(run, _)| self.runs.get(*run).is_some_and(Run::is_alive));
+            let name = format!("{}-{}", spec.name, spawn.run.0);
+            let new = Credentials::place(&self.setting.dir, &name, &spec.context.credentials, ids)?;
+            placed.push((spawn.run, new));
         }
-        let dir = self.credentials.get(&spec.name).map(|placed| placed.dir().display().to_string());
-        Ok(dir.unwrap_or_default())
+        Ok(placed.last().map(|(_, placed)| placed.dir().display().to_string()).unwrap_or_default())
     }
 
     fn output(

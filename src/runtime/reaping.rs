@@ -4,7 +4,8 @@
 //! done in between can hit the wrong one. SIGCHLD merges; the list is read to its end, in bounded parts.
 
 use crate::lifecycle::action::Purpose;
-use crate::lifecycle::event::{Event, ExitStatus, RunId};
+use crate::lifecycle::event::{Event, ExitStatus, Pid, RunId};
+use crate::logs::line::Stream;
 use crate::os::reap;
 use crate::runtime::hands::Hands;
 use crate::runtime::runs::Ended;
@@ -12,6 +13,12 @@ use crate::units::name::UnitName;
 
 /// Children that are taken note of in one go; then signals and servers have their turn.
 const REAPS_A_TURN: usize = 1024;
+
+/// Lines of a unit among which those of one process are looked for.
+const LINES_LOOKED_AT: usize = 200;
+
+/// Lines of a process that are told with its end.
+const LINES_SAID: usize = 20;
 
 impl Hands {
     /// Reaps what has ended. Comes back early after [`REAPS_A_TURN`]; the driver asks again at its next turn.
@@ -23,8 +30,8 @@ impl Hands {
             };
             self.trees.ended(zombie.pid);
             match self.runs.end(zombie.pid) {
-                Some(Ended::Main(run)) => self.tell_end(run, zombie.status),
-                Some(Ended::First(run)) => self.on_first_ended(run, zombie.status),
+                Some(Ended::Main(run)) => self.tell_end(run, zombie.pid, zombie.status),
+                Some(Ended::First(run)) => self.on_first_ended(run, zombie.pid, zombie.status),
                 None => self.tally.orphans += 1,
             }
             reap::reap(zombie.pid);
@@ -35,21 +42,21 @@ impl Hands {
 
     /// The process that svinit has made has ended after naming another. If that one was not handed to us by this end,
     /// its own parent has reaped it before, and this is the end of the run.
-    fn on_first_ended(&mut self, run: RunId, status: ExitStatus) {
+    fn on_first_ended(&mut self, run: RunId, pid: Pid, status: ExitStatus) {
         let main = self.runs.get(run).and_then(|run| run.main.as_ref()).map(|main| main.pid);
         if main.is_some_and(|pid| self.trees.run_of(pid) != Some(run)) {
             self.runs.lose_main(run);
-            self.tell_end(run, status);
+            self.tell_end(run, pid, status);
         }
     }
 
-    fn tell_end(&mut self, run: RunId, status: ExitStatus) {
+    fn tell_end(&mut self, run: RunId, pid: Pid, status: ExitStatus) {
         let Some((unit, purpose)) = self.runs.get(run).map(|run| (run.unit.clone(), run.purpose)) else {
             return;
         };
         // Last words first: whoever reads the log finds them before the reason of the end.
         let facts = self.pump.finish(run);
-        let said = if purpose == Purpose::Main { String::new() } else { self.pump.said(run) };
+        let said = if purpose == Purpose::Main { self.last_lines(&unit, pid) } else { self.pump.said(run) };
         let oom = self.was_out_of_memory(&unit, status);
         self.facts.push_back(Event::Exited { run, status, oom, said });
         if purpose == Purpose::Main {
@@ -58,6 +65,18 @@ impl Hands {
             self.linger(run);
         }
         self.on_log_facts(&facts);
+    }
+
+    /// What a main process has said last, where it is one of two and the log of its unit is not its own; else whoever
+    /// wants to know reads that.
+    fn last_lines(&mut self, unit: &UnitName, pid: Pid) -> String {
+        if !self.runs.mains().any(|(_, of, _)| of == unit) {
+            return String::new();
+        }
+        let lines = self.pump.kept(std::slice::from_ref(unit), LINES_LOOKED_AT);
+        let own = lines.iter().filter(|line| line.pid == Some(pid.0) && line.stream != Stream::Svinit);
+        let own: Vec<_> = own.map(|line| String::from_utf8_lossy(&line.text).into_owned()).collect();
+        own[own.len().saturating_sub(LINES_SAID)..].join("\n")
     }
 
     /// What a hook has left behind may still write; its pipes are closed when it does not hold them any more.

@@ -75,8 +75,7 @@ impl Runs {
     /// The latest main run of `unit`.
     #[must_use]
     pub(super) fn main_of(&self, unit: &UnitName) -> Option<RunId> {
-        let is_main = |run: &Run| run.purpose == Purpose::Main && run.unit == *unit;
-        self.by_id.iter().rev().find(|(_, run)| is_main(run)).map(|(id, _)| *id)
+        self.by_id.iter().rev().find(|(_, run)| run.is_main_of(unit)).map(|(id, _)| *id)
     }
 
     /// The main runs that have a process.
@@ -141,6 +140,12 @@ impl Runs {
 }
 
 impl Run {
+    /// What `unit` is there for.
+    #[must_use]
+    pub(super) fn is_main_of(&self, unit: &UnitName) -> bool {
+        self.purpose == Purpose::Main && self.unit == *unit
+    }
+
     /// A process of ours, not reaped yet.
     #[must_use]
     pub(super) fn is_alive(&self) -> bool {

@@ -60,7 +60,7 @@ impl Hands {
 
     fn on_failure(&mut self, spawn: &Spawn, failure: SpawnFailure) {
         self.forget(spawn.run);
-        self.withdraw_credentials(&spawn.unit);
+        self.withdraw_credentials(&spawn.unit, spawn.run);
         self.facts.push_back(Event::SpawnFailed { run: spawn.run, failure });
     }
 

@@ -10,11 +10,14 @@ use crate::units::name::UnitName;
 impl Hands {
     /// What the trees of these units use (none given: of all); units without a process are left out.
     pub(super) fn usage(&self, units: &[UnitName]) -> BTreeMap<UnitName, Usage> {
-        self.runs
-            .mains()
-            .filter(|(_, unit, _)| units.is_empty() || units.contains(unit))
-            .map(|(run, unit, _)| (unit.clone(), self.trees.usage(run)))
-            .collect()
+        let mut usage: BTreeMap<UnitName, Usage> = BTreeMap::new();
+        for (run, unit, _) in self.runs.mains() {
+            if units.is_empty() || units.contains(unit) {
+                // There are two while it is replaced without a gap.
+                *usage.entry(unit.clone()).or_default() += self.trees.usage(run);
+            }
+        }
+        usage
     }
 
     /// Answers `Action::Measure`.

@@ -16,6 +16,9 @@ pub fn line(report: &Report, view: &UnitView) -> (LogLevel, String) {
     if report.label == report.was && report.health != report.health_was {
         return health_line(report);
     }
+    if report.label == Label::Ready && report.was == Label::Ready && report.run != report.run_was {
+        return (LogLevel::Info, format!("replaced: {}{}", report.label.as_str(), particulars(view)));
+    }
     if report.label == Label::Stopping && report.was != Label::Stopping && view.pid.is_none() {
         return end_line(report, view);
     }
@@ -100,7 +103,7 @@ mod tests {
 
     use super::{line, short};
     use crate::lifecycle::action::Report;
-    use crate::lifecycle::event::{ExitStatus, Pid};
+    use crate::lifecycle::event::{ExitStatus, Pid, RunId};
     use crate::lifecycle::state::{Health, Label, LastExit, UnitView};
     use crate::lifecycle::time::Time;
     use crate::units::name::UnitName;
@@ -112,7 +115,8 @@ mod tests {
 
     fn report(was: Label, label: Label, why: &str) -> Report {
         let (health_was, health) = (Health::Unknown, Health::Unknown);
-        Report { unit: web(), was, label, health_was, health, why: why.to_owned() }
+        let run = Some(RunId(1));
+        Report { unit: web(), was, label, health_was, health, run_was: run, run, why: why.to_owned() }
     }
 
     fn view() -> UnitView {
@@ -137,6 +141,7 @@ mod tests {
             wanted: true,
             start_took: Some(Duration::from_micros(130_400)),
             stop_took: None,
+            beside: Vec::new(),
         }
     }
 

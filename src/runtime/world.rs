@@ -157,6 +157,7 @@ pub(crate) fn view(unit: &str, label: Label) -> UnitView {
         wanted: true,
         start_took: Some(Duration::from_millis(130)),
         stop_took: None,
+        beside: Vec::new(),
     }
 }
 

@@ -14,8 +14,8 @@ use crate::units::quantity::print_duration;
 use crate::units::sockets;
 use crate::units::source::Place;
 use crate::units::spec::{
-    Argv, Check, Context, DaemonSpec, Health, Hooks, Kind, Limits, Log, OnFailure, Policy, Ready, ReadySign,
-    Reload, ReloadHow, Restart, Rlimits, Sandbox, SignalName, Stdin, Stop, UnitSpec, WaitFor,
+    Argv, Check, Context, DaemonSpec, Health, Hooks, Kind, Limits, Log, Mode, OnFailure, Policy, Ready,
+    ReadySign, Reload, ReloadHow, Restart, Rlimits, Sandbox, SignalName, Stdin, Stop, UnitSpec, WaitFor,
 };
 use crate::units::table::{Key, Map, Reader};
 use crate::units::value::{AbsolutePath, Choice, Commands, Int, List};
@@ -63,6 +63,9 @@ pub(crate) fn check(
     sockets::check(file, kind_is_known && file.r#type.value == Some(Choice(KindWord::Oneshot)), reader);
     check_variables(file, reader);
     check_restart(&file.restart.keys, reader);
+    if kind_is_known {
+        check_start_first(file, reader);
+    }
     check_limits(&file.limits.keys, reader);
     if let (Some(at), []) = (file.health.at, &written(&health_places(&file.health.keys))[..]) {
         reader.error(at, "[health] asks nothing: it needs one of http, tcp, unix, exec");
@@ -264,6 +267,42 @@ fn check_restart(keys: &RestartTable, reader: &mut Reader<'_>) {
     }
 }
 
+/// What there cannot be two of at the same time, or what would take the one for the other.
+fn check_start_first(file: &UnitFile, reader: &mut Reader<'_>) {
+    let (Some(Choice(Mode::StartFirst)), Some(at)) =
+        (file.restart.keys.mode.value, file.restart.keys.mode.at)
+    else {
+        return;
+    };
+    let help = "write mode = \"stop-first\", or leave it away";
+    match file.r#type.value {
+        Some(Choice(KindWord::Oneshot)) => {
+            reader.error_with_help(at, "a oneshot is never up, so nothing of it can be replaced", help);
+        }
+        Some(Choice(KindWord::Forking)) => {
+            let message = "start-first needs two at a time, and a pid file can name one only";
+            reader.error_with_help(at, message, help);
+        }
+        Some(Choice(KindWord::Simple | KindWord::Notify)) | None => {}
+    }
+    if let (Some(Choice(Stdin::Tty)), Some(at)) = (file.stdin.value, file.stdin.at) {
+        reader.error(
+            at,
+            "two at a time cannot have the terminal: stdin = \"tty\" and start-first cannot both be",
+        );
+    }
+    let keys = &file.ready.keys;
+    let shared =
+        [("http", keys.http.at), ("tcp", keys.tcp.at), ("unix", keys.unix.at), ("file", keys.file.at)];
+    for (name, at) in written(&shared) {
+        let message = format!(
+            "the old one gives this sign as well while the new one is started beside it: {name} says nothing in [ready]"
+        );
+        let help = "with start-first use notify, log, fd or delay, or an exec that can tell them apart";
+        reader.error_with_help(at, message, help);
+    }
+}
+
 fn check_limits(keys: &LimitsTable, reader: &mut Reader<'_>) {
     if let (Some(high), Some(max), Some(at)) =
         (keys.memory_high.value, keys.memory_max.value, keys.memory_high.at)
@@ -458,6 +497,7 @@ fn restart_of(keys: RestartTable) -> Restart {
         limit,
         window,
         on_limit,
+        mode,
     } = keys;
     Restart {
         policy: policy.get().0,
@@ -470,6 +510,7 @@ fn restart_of(keys: RestartTable) -> Restart {
         limit: limit.get().to(),
         window: window.get().0,
         on_limit: on_limit.get().0,
+        mode: mode.get().0,
     }
 }
 

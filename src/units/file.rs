@@ -9,8 +9,8 @@ use crate::units::name::UnitName;
 use crate::units::socket::{SocketAddress, SocketType};
 use crate::units::sockets::Sockets;
 use crate::units::spec::{
-    Argv, EnvironmentFile, Forward, HostPort, HttpUrl, KillMode, LogFormat, LogLevel, OnFailure, OnLimit,
-    Policy, SignalName, Stdin, WhenBlocked,
+    Argv, EnvironmentFile, Forward, HostPort, HttpUrl, KillMode, LogFormat, LogLevel, Mode as RestartMode,
+    OnFailure, OnLimit, Policy, SignalName, Stdin, WhenBlocked,
 };
 use crate::units::table::{Item, Key, Map, Reader, Shape, Table, Value, table};
 use crate::units::value::{
@@ -235,6 +235,10 @@ table! {
         window: Key<Lasting<1>> = "\"60s\"";
         /// At the limit: `fail` for good, `shutdown` everything, or `retry-later`, one more try every `max_delay`.
         on_limit: Key<Choice<OnLimit>> = "\"retry-later\"";
+        /// How a restart goes that was asked for. `stop-first`: the old one has ended before the new one is started.
+        /// `start-first`: the new one is started beside the old one, which is told to stop when the new one is ready and
+        /// has passed its health check once; if it does not come up, the old one goes on and the restart has failed.
+        mode: Key<Choice<RestartMode>> = "\"stop-first\"";
     }
 }
 
@@ -459,6 +463,11 @@ impl Words for Stdin {
 impl Words for Policy {
     const ALL: &'static [(&'static str, Self)] =
         &[("always", Self::Always), ("on-failure", Self::OnFailure), ("never", Self::Never)];
+}
+
+impl Words for RestartMode {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("stop-first", Self::StopFirst), ("start-first", Self::StartFirst)];
 }
 
 impl Words for OnLimit {

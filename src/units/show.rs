@@ -188,6 +188,7 @@ fn restart(spec: &UnitSpec) -> RestartTable {
         limit: Key::of(Int(restart.limit.into())),
         window: Key::of(Lasting(restart.window)),
         on_limit: Key::of(Choice(restart.on_limit)),
+        mode: Key::of(Choice(restart.mode)),
     }
 }
 

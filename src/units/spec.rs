@@ -140,6 +140,7 @@ impl Default for Restart {
             limit: 10,
             window: Duration::from_secs(60),
             on_limit: OnLimit::RetryLater,
+            mode: Mode::StopFirst,
         }
     }
 }
@@ -393,6 +394,17 @@ pub struct Restart {
     pub window: Duration,
     /// What happens at the limit.
     pub on_limit: OnLimit,
+    /// How a planned restart goes.
+    pub mode: Mode,
+}
+
+/// `[restart] mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The old one has ended before the new one is started.
+    StopFirst,
+    /// The new one is up and well before the old one is told to stop.
+    StartFirst,
 }
 
 /// `[restart] policy`.

@@ -4,6 +4,7 @@ use clap::Arg;
 use clap::ArgMatches;
 use clap::Command;
 
+use crate::api::status::Aside;
 use crate::api::status::UnitStatus;
 use crate::cli::exit::Exit;
 use crate::cli::render::look::Look;
@@ -263,6 +264,7 @@ pub(super) fn facts(unit: &UnitStatus, now_ms: i64) -> Vec<(&'static str, String
     add("next try", unit.retry_ms.map(|ms| format!("in {}", words::took_ms(ms))));
     add("health", health(unit));
     add("pid", unit.pid.map(|pid| process(unit, pid)));
+    add("beside", Some(beside(unit)));
     add("memory", unit.memory.map(words::size));
     add("cpu", cpu(unit));
     add(
@@ -294,6 +296,16 @@ fn process(unit: &UnitStatus, pid: i32) -> String {
     let tasks =
         unit.tasks.map(|tasks| format!(", {}", words::count(tasks as usize, "task"))).unwrap_or_default();
     format!("{pid}{up}{tasks}")
+}
+
+/// "57 (new, starting), 23 (old, stopping)".
+fn beside(unit: &UnitStatus) -> String {
+    let words = |aside: &Aside| {
+        let age = if aside.state == "stopping" { "old" } else { "new" };
+        let pid = aside.pid.map_or("no process yet".to_owned(), |pid| pid.to_string());
+        format!("{pid} ({age}, {})", aside.state)
+    };
+    unit.beside.iter().map(words).collect::<Vec<_>>().join(", ")
 }
 
 fn cpu(unit: &UnitStatus) -> Option<String> {

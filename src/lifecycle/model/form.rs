@@ -13,6 +13,7 @@ use crate::lifecycle::order::Units;
 use crate::lifecycle::running::{Chore, MemoryWatch, Ready};
 use crate::lifecycle::start::{Asking, Gate, Launch, Preparing, Starting};
 use crate::lifecycle::stop::{Cause, Stage, Stopping};
+use crate::lifecycle::succession::Beside;
 use crate::lifecycle::supervisor::{Ending, Supervisor};
 use crate::lifecycle::time::Time;
 use crate::lifecycle::unit::{Main, State, Unit};
@@ -110,9 +111,11 @@ impl<'a> Form<'a> {
         for expects in jobs.open.values() {
             for (name, unit) in units {
                 self.maybe(expects.get(name), |form, expect| match expect {
-                    Expect::Up { launches } => {
+                    Expect::Up { after } => {
                         form.word(1);
-                        form.flag(unit.launches > *launches);
+                        form.flag(unit.latest > *after);
+                        let successor = unit.beside.successor.as_deref();
+                        form.flag(successor.is_some_and(|successor| successor.latest > *after));
                     }
                     Expect::Down => form.word(2),
                     Expect::Reloaded => form.word(3),
@@ -156,11 +159,11 @@ impl<'a> Form<'a> {
             said: _,
             waits_for,
             tidying,
-            leftover,
+            leftovers,
             retries,
             // Shown, never asked for.
             restarts: _,
-            launches: _,
+            latest: _,
             last_exit: _,
             final_status,
             outside_answered,
@@ -172,6 +175,8 @@ impl<'a> Form<'a> {
             was_killed: _,
             // What is seen is the state, see `laws::shown`.
             seen: _,
+            reach,
+            beside,
         } = unit;
         self.state(state, spec.restart.window);
         self.word(*goal as u64);
@@ -183,11 +188,21 @@ impl<'a> Form<'a> {
         for run in &tidying.0 {
             self.run(*run);
         }
-        self.maybe(*leftover, Self::run);
+        self.size(leftovers.len());
+        for run in leftovers {
+            self.run(*run);
+        }
         self.retries(retries, spec.restart.window);
         self.word(u64::from(*final_status));
         self.flag(*outside_answered);
         self.flag(*start_on_resume);
+        self.word(*reach as u64);
+        let Beside { successor, leavers } = beside;
+        self.maybe(successor.as_deref(), Self::unit);
+        self.size(leavers.len());
+        for leaver in leavers {
+            self.unit(leaver);
+        }
     }
 
     fn retries(&mut self, retries: &Retries, window: std::time::Duration) {

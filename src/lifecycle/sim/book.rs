@@ -12,7 +12,7 @@ use crate::lifecycle::sim::plan::{self, Plan};
 use crate::lifecycle::state::{Health, Label};
 use crate::lifecycle::time::Time;
 use crate::units::name::UnitName;
-use crate::units::spec::{Check, Kind, Policy, UnitSpec};
+use crate::units::spec::{Check, Kind, Mode, Policy, UnitSpec};
 
 /// The record of one schedule.
 pub(super) struct Book {
@@ -48,7 +48,7 @@ pub(super) struct UnitBook {
     pub(super) since: Time,
     /// And as the supervisor was told.
     pub(super) since_told: Time,
-    /// Its latest main run.
+    /// Its main run, as it is or was last shown.
     pub(super) main: Option<RunId>,
     /// A person has stopped it and nobody has asked for it since.
     pub(super) held: bool,
@@ -370,13 +370,20 @@ impl Book {
     /// Takes down an action, after the promises have looked at it.
     pub(super) fn take_action(&mut self, action: &Action) {
         match action {
-            Action::Spawn { run, unit, purpose, argv, .. } => {
+            Action::Spawn { run, unit, purpose, argv, extra_env } => {
                 self.take_run(*run, unit, Some(*purpose), &argv.0[0]);
-                if *purpose == Purpose::Main {
+                if *purpose == Purpose::Main && !self.may_be_beside(unit) {
                     self.units.get_mut(unit).expect("known").main = Some(*run);
                 }
                 if *purpose == Purpose::StopCommand {
-                    self.told_to_stop(unit);
+                    let pid = extra_env.iter().find(|(name, _)| name == "MAINPID").map(|(_, pid)| pid);
+                    let told = self.runs.iter().rev().find(|(_, r)| {
+                        let is_main = r.unit == *unit && r.purpose == Some(Purpose::Main);
+                        is_main && r.pid.map(|pid| pid.to_string()).as_ref() == pid
+                    });
+                    if let Some(run) = told.map(|(run, _)| *run) {
+                        self.told_to_stop(run);
+                    }
                 }
             }
             Action::Probe { run, unit, check } => {
@@ -391,7 +398,7 @@ impl Book {
                 let unit = self.runs[run].unit.clone();
                 // One that hangs is told by ABRT.
                 if *signal == self.spec(&unit).stop.signal || signal.0 == "ABRT" {
-                    self.told_to_stop(&unit);
+                    self.told_to_stop(*run);
                 }
             }
             Action::Kill { run, .. } => self.change(*run, |r| r.killed |= r.end.is_none()),
@@ -409,6 +416,7 @@ impl Book {
                     }
                 }
                 (unit.label, unit.health) = (report.label, report.health);
+                unit.main = report.run.or(unit.main);
             }
             Action::Answer { job, outcome } => {
                 if let Some(job) = self.jobs.get_mut(job) {
@@ -425,13 +433,17 @@ impl Book {
         }
     }
 
-    fn told_to_stop(&mut self, unit: &UnitName) {
+    fn told_to_stop(&mut self, run: RunId) {
         let now = self.now;
-        if let Some(run) = self.units[unit].main {
-            self.change(run, |r| {
-                r.stop_told.get_or_insert(now);
-            });
-        }
+        self.change(run, |r| {
+            r.stop_told.get_or_insert(now);
+        });
+    }
+
+    /// Another main process of this unit may come up beside the one it has.
+    pub(super) fn may_be_beside(&self, unit: &UnitName) -> bool {
+        let is_up = matches!(self.units[unit].label, Label::Ready | Label::Reloading);
+        self.spec(unit).restart.mode == Mode::StartFirst && is_up && self.has_main(unit)
     }
 
     fn take_run(&mut self, run: RunId, unit: &UnitName, purpose: Option<Purpose>, topic: &str) {

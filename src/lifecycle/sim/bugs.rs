@@ -55,6 +55,10 @@ const BUGS: &[(Bug, &str)] = &[
     (Bug::HandOverForgetsJobs, "every request comes to its end"),
     (Bug::HandOverForgetsHeld, "what is handed over is what was"),
     (Bug::HandOverForgetsHeld, "what is shown of a unit is what was reported"),
+    (Bug::OldStopsFirst, "the old one is not told to stop before the new one is up"),
+    (Bug::FailureTakesTheOldOne, "a new one that does not come up changes nothing"),
+    (Bug::SuccessorUnchecked, "a new one takes over only when its health check has passed"),
+    (Bug::SuccessorStays, "nobody takes the place of a unit that a person has stopped"),
 ];
 
 /// Within so many schedules each bug is found.

@@ -13,8 +13,8 @@ use crate::lifecycle::sim::dice::Dice;
 use crate::lifecycle::supervisor::Settings;
 use crate::units::name::UnitName;
 use crate::units::spec::{
-    Argv, Check, Context, Health, Hooks, HostPort, KillMode, Kind, Limits, Log, OnFailure, OnLimit, Policy,
-    Ready, ReadySign, Reload, ReloadHow, Restart, SignalName, Stop, UnitSet, UnitSpec, WaitFor,
+    Argv, Check, Context, Health, Hooks, HostPort, KillMode, Kind, Limits, Log, Mode, OnFailure, OnLimit,
+    Policy, Ready, ReadySign, Reload, ReloadHow, Restart, SignalName, Stop, UnitSet, UnitSpec, WaitFor,
 };
 
 /// One schedule, before it is run.
@@ -239,6 +239,7 @@ fn draw_unit(dice: &mut Dice, name: &UnitName, before: &[UnitName]) -> UnitSpec 
     let part_of = some(dice, 8);
     let ready = (kind == Kind::Simple || dice.percent(10)).then(|| draw_ready(dice, name)).flatten();
     let ready = if kind == Kind::Oneshot { None } else { ready };
+    let restart = draw_restart(dice, &kind);
     let ready_timeout = if dice.percent(4) { Duration::ZERO } else { dice.round_millis(1_100, 4_000) };
     UnitSpec {
         name: name.clone(),
@@ -263,7 +264,7 @@ fn draw_unit(dice: &mut Dice, name: &UnitName, before: &[UnitName]) -> UnitSpec 
         ready_timeout,
         health: (kind != Kind::Oneshot && dice.percent(40)).then(|| draw_health(dice, name)),
         watchdog: (kind == Kind::Notify && dice.percent(50)).then(|| dice.round_millis(500, 3_000)),
-        restart: draw_restart(dice, &kind),
+        restart: restart.clone(),
         stop: Stop {
             signal: SignalName(dice.pick(&["TERM", "TERM", "QUIT", "INT"]).to_owned()),
             timeout: dice.round_millis(100, 3_000),
@@ -282,7 +283,8 @@ fn draw_unit(dice: &mut Dice, name: &UnitName, before: &[UnitName]) -> UnitSpec 
         hooks: draw_hooks(dice, name),
         log: Log::default(),
         limits: Limits {
-            memory_high: dice.percent(8).then_some(1 << 20),
+            // A replacement that nobody has asked for is for the stories.
+            memory_high: (dice.percent(8) && restart.mode == Mode::StopFirst).then_some(1 << 20),
             memory_for: dice.round_millis(0, 3_000),
             ..Limits::default()
         },
@@ -370,6 +372,11 @@ fn draw_restart(dice: &mut Dice, kind: &Kind) -> Restart {
             OnLimit::Fail,
             OnLimit::Shutdown,
         ]),
+        mode: if *kind != Kind::Oneshot && !matches!(kind, Kind::Forking { .. }) && dice.percent(30) {
+            Mode::StartFirst
+        } else {
+            Mode::StopFirst
+        },
     }
 }
 

@@ -5,6 +5,7 @@ use crate::lifecycle::sim::world::World;
 use crate::lifecycle::state::{Label, UnitView};
 use crate::lifecycle::supervisor::Supervisor;
 use crate::units::name::UnitName;
+use crate::units::spec::Mode;
 
 /// The first thing that should not stay as it is once faults have ceased; `None` when all rests.
 pub(super) fn restless(book: &Book, world: &World, supervisor: &Supervisor) -> Option<String> {
@@ -15,14 +16,22 @@ fn may_starve(book: &Book, name: &UnitName) -> bool {
     let restarts_with = |whole: &UnitName| book.plan.manners[whole].broken;
     restarts_with(name)
         || book.spec(name).part_of.iter().any(restarts_with)
-        || (book.spec(name).ready_timeout.is_zero() && book.units[name].label == Label::Starting)
+        || (book.spec(name).ready_timeout.is_zero()
+            && (book.units[name].label == Label::Starting
+                || book.spec(name).restart.mode == Mode::StartFirst))
 }
 
 fn unit_restless(book: &Book, world: &World, view: &UnitView) -> Option<String> {
     let name = &view.name;
     let say = |what: &str| Some(format!("{name} {what}: {}", view.why));
+    if !world.was_stuck(name) && view.beside.iter().any(|aside| aside.label == Label::Stopping) {
+        return say("has an old one beside it that never ends");
+    }
     if may_starve(book, name) {
         return None;
+    }
+    if !view.beside.is_empty() && !world.was_stuck(name) {
+        return say("is being replaced and never gets there");
     }
     match view.label {
         Label::Stopping if world.was_stuck(name) => None,

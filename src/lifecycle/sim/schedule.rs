@@ -17,7 +17,7 @@ use crate::lifecycle::sim::promise::{Moment, Promise, Seen};
 use crate::lifecycle::sim::rest::restless;
 use crate::lifecycle::sim::words;
 use crate::lifecycle::sim::world::{Next, World};
-use crate::lifecycle::sim::{asking, restarting, starting, stopping, telling, watching};
+use crate::lifecycle::sim::{asking, replacing, restarting, starting, stopping, telling, watching};
 use crate::lifecycle::supervisor::Supervisor;
 use crate::lifecycle::time::Time;
 
@@ -138,6 +138,7 @@ fn all_promises() -> Vec<Promise> {
     let mut all = starting::promises();
     all.extend(stopping::promises());
     all.extend(restarting::promises());
+    all.extend(replacing::promises());
     all.extend(watching::promises());
     all.extend(asking::promises());
     all.extend(telling::promises());

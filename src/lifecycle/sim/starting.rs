@@ -7,12 +7,12 @@ use crate::lifecycle::sim::book::{Book, RunBook, RunEnd};
 use crate::lifecycle::sim::promise::{Moment, Promise, Seen, Verdict, hold};
 use crate::lifecycle::state::Label;
 use crate::units::name::UnitName;
-use crate::units::spec::{Kind, ReadySign};
+use crate::units::spec::{Kind, Mode, ReadySign};
 
 /// All of them.
 pub(super) fn promises() -> Vec<Promise> {
     vec![
-        Promise::new("a unit has at most one main process", one_main),
+        Promise::new("a unit has one main process, and another only while it is replaced", one_main),
         Promise::new("a replacement starts only when nothing of its predecessor is left", predecessor_gone),
         Promise::new("a unit starts only when what it requires is up", requirements_up),
         Promise::new("a unit waits for what it wants while that is starting", wants_waited_for),
@@ -41,13 +41,22 @@ pub(super) fn main_spawn<'a>(seen: &Seen<'a>) -> Option<&'a UnitName> {
 
 fn one_main(seen: &Seen<'_>) -> Verdict {
     let Some(unit) = main_spawn(seen) else { return Ok(()) };
-    hold(!seen.book.has_main(unit), || format!("{unit} is started while its main process lives"))
+    let alone = !seen.book.has_main(unit) || seen.book.may_be_beside(unit) || is_being_replaced(seen, unit);
+    hold(alone, || format!("{unit} is started while its main process lives"))
+}
+
+/// One that ends while another is to replace it does so beside that.
+fn is_being_replaced(seen: &Seen<'_>, unit: &UnitName) -> bool {
+    let is_beside = seen.supervisor.view(unit).is_some_and(|view| !view.beside.is_empty());
+    seen.book.spec(unit).restart.mode == Mode::StartFirst && is_beside
 }
 
 fn predecessor_gone(seen: &Seen<'_>) -> Verdict {
     let Some(unit) = main_spawn(seen) else { return Ok(()) };
     let left = seen.book.units[unit].main.is_some_and(|run| seen.world.lives(run));
-    hold(!left, || format!("{unit} is started while processes of its last run live"))
+    hold(!left || is_being_replaced(seen, unit), || {
+        format!("{unit} is started while processes of its last run live")
+    })
 }
 
 /// The unit that is let go by this wish, and does not wait for the outside first.
@@ -103,10 +112,11 @@ fn no_start_at_the_end(seen: &Seen<'_>) -> Verdict {
 fn ready_is_true(seen: &Seen<'_>) -> Verdict {
     let Moment::Wished(Action::Report(report)) = seen.moment else { return Ok(()) };
     let (unit, book) = (&report.unit, seen.book);
-    if report.was != Label::Starting || !matches!(report.label, Label::Ready | Label::Reloading) {
+    let comes_up = report.was == Label::Starting || report.run != report.run_was;
+    if !comes_up || !matches!(report.label, Label::Ready | Label::Reloading) {
         return Ok(());
     }
-    let Some((id, run)) = book.units[unit].main.map(|id| (id, &book.runs[&id])) else {
+    let Some((id, run)) = report.run.map(|id| (id, &book.runs[&id])) else {
         return Err(format!("{unit} is ready without a main process"));
     };
     hold(run.end.is_none(), || format!("{unit} is ready although its main process has ended"))?;

@@ -168,8 +168,11 @@ fn nothing_left(seen: &Seen<'_>) -> Verdict {
 
 fn dependants_are_stopped(seen: &Seen<'_>) -> Verdict {
     let Moment::Calm = seen.moment else { return Ok(()) };
-    for name in seen.book.units.keys().filter(|name| seen.book.has_main(name) && !seen.world.was_stuck(name))
-    {
+    // What is stuck in the kernel, or never comes to rest at all, keeps what it builds on from being stopped.
+    if seen.book.units.values().any(|unit| unit.label == Label::Stopping) {
+        return Ok(());
+    }
+    for name in seen.book.units.keys().filter(|name| seen.book.has_main(name)) {
         for below in &seen.book.spec(name).requires {
             hold(!seen.book.units[below].held, || {
                 format!("{name} runs although a person has stopped {below}, which it requires")

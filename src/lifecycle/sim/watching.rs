@@ -10,7 +10,7 @@ use crate::lifecycle::sim::promise::{Moment, Promise, Seen, Verdict, hold};
 use crate::lifecycle::state::{Health, Label, Phase};
 use crate::lifecycle::time::Time;
 use crate::units::name::UnitName;
-use crate::units::spec::OnFailure;
+use crate::units::spec::{Mode, OnFailure};
 
 /// All of them.
 pub(super) fn promises() -> Vec<Promise> {
@@ -120,6 +120,10 @@ fn ill_is_true(verdicts: &mut Verdicts, seen: &Seen<'_>) -> Verdict {
     if seen.book.units[unit].health == Health::Fail || !seen.book.units[unit].label.is_up() {
         return Ok(());
     }
+    if seen.book.spec(unit).restart.mode == Mode::StartFirst {
+        // Nobody can see which of two was asked.
+        return Ok(());
+    }
     let (Some(count), Some(rule)) = (verdicts.0.get(unit), &seen.book.spec(unit).health) else {
         return Err(format!("{unit} is ill and has no check"));
     };
@@ -135,7 +139,8 @@ fn ill_is_noticed(verdicts: &mut Verdicts, seen: &Seen<'_>) -> Verdict {
         let (unit, spec) = (&seen.book.units[name], seen.book.spec(name));
         let watched =
             unit.main == count.main && matches!(unit.label, Label::Ready | Label::Reloading) && !unit.paused;
-        let failed = spec.health.as_ref().is_some_and(|rule| count.failures >= rule.retries);
+        let failed = spec.restart.mode == Mode::StopFirst
+            && spec.health.as_ref().is_some_and(|rule| count.failures >= rule.retries);
         hold(!(watched && failed) || unit.health == Health::Fail, || {
             format!("{name} has failed {} checks and is not found to be ill", count.failures)
         })?;

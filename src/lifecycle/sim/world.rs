@@ -67,6 +67,8 @@ struct Run {
     main: Option<ProcId>,
     procs: Vec<ProcId>,
     awaited: bool,
+    /// The process that it is to tell something.
+    main_pid: Option<i32>,
     /// Everything that it still forks is killed at once.
     killing: bool,
     /// News of one run come in order.
@@ -170,7 +172,13 @@ impl World {
     /// When it makes no sense: a run that never was.
     pub(super) fn perform(&mut self, action: &Action) -> Result<(), String> {
         match action {
-            Action::Spawn { run, unit, purpose, argv, .. } => self.spawn(*run, unit, *purpose, argv),
+            Action::Spawn { run, unit, purpose, argv, extra_env } => {
+                self.spawn(*run, unit, *purpose, argv);
+                let about = extra_env.iter().find(|(name, _)| name == "MAINPID");
+                if let (Some((_, pid)), Some(entry)) = (about, self.runs.get_mut(run)) {
+                    entry.main_pid = pid.parse().ok();
+                }
+            }
             Action::Signal { run, signal, whom } => {
                 for proc in self.meant(*run, *whom)? {
                     self.signal(proc, &signal.0);
@@ -285,6 +293,7 @@ impl World {
             main: None,
             procs: Vec::new(),
             awaited: false,
+            main_pid: None,
             killing: false,
             last_told: self.now,
         };
@@ -444,14 +453,14 @@ impl World {
         if was_main {
             run.main = None;
         }
-        let (purpose, unit) = (run.purpose, run.unit.clone());
+        let (purpose, about) = (run.purpose, run.main_pid);
         if was_main {
             let said = if purpose == Purpose::Main { String::new() } else { "its last words".to_owned() };
             self.tell(proc.run, Event::Exited { run: proc.run, status, oom, said });
         }
         let tells = purpose == Purpose::StopCommand && proc.script.effective && status == ExitStatus::Code(0);
-        let told = self.current.get(&unit).and_then(|run| self.main_of(*run)).filter(|_| tells);
-        if let Some(main) = told {
+        let about = self.procs.iter().find(|(_, other)| Some(other.pid) == about).map(|(id, _)| *id);
+        if let Some(main) = about.filter(|_| tells) {
             self.signal(main, "TERM");
         }
         self.tell_if_gone(proc.run);

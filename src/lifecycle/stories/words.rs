@@ -99,6 +99,10 @@ fn shown(view: &UnitView) -> String {
     add("retry", view.retry_at.map(|at| at.to_string()));
     add("up took", view.start_took.map(|took| millis(took).to_string()));
     add("down took", view.stop_took.map(|took| millis(took).to_string()));
+    for aside in &view.beside {
+        let pid = aside.pid.map_or("none".to_owned(), |pid| pid.to_string());
+        add("beside", Some(format!("{pid} {}", aside.label.as_str())));
+    }
     add("held", view.held.then(|| "yes".to_owned()));
     add("paused", view.paused.then(|| "yes".to_owned()));
     add("unwanted", (!view.wanted).then(|| "yes".to_owned()));

@@ -27,6 +27,7 @@ fn unit(name: &str, label: Label) -> UnitView {
         wanted: true,
         start_took: None,
         stop_took: None,
+        beside: Vec::new(),
     }
 }
 

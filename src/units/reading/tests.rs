@@ -262,6 +262,7 @@ jitter = 0.1
 limit = 10
 window = "1m"
 on_limit = "retry-later"
+mode = "stop-first"
 
 [stop]
 signal = "SIGTERM"
