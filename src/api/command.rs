@@ -35,6 +35,52 @@ fn yes() -> bool {
     true
 }
 
+/// The body of `POST /v1/update`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct UpdateRequest {
+    /// Names or aliases, also of units that are in the files only; none is all.
+    #[serde(default)]
+    pub units: Vec<String>,
+    /// Say what would be done, and do nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Answer when all is done, with progress; else as soon as it is begun.
+    #[serde(default = "yes")]
+    pub wait: bool,
+}
+
+/// What differs between the files and what is in force, in one unit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct UnitDifference {
+    /// Its name.
+    pub unit: String,
+    /// `added`, `removed` or `changed`.
+    pub what: String,
+    /// What follows: `start`, `stop`, `restart`, `at once`, `next start`, `next start of svinit` or, for what is added and
+    /// not enabled, `nothing`.
+    pub follows: String,
+    /// Of `changed`: what differs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<KeyDifference>,
+}
+
+/// Another value of one key. Of secrets there is only the path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct KeyDifference {
+    /// With its table: `stop.timeout`.
+    pub key: String,
+    /// As TOML; `null`: it was not set.
+    pub old: Option<String>,
+    /// As TOML; `null`: it is not set.
+    pub new: Option<String>,
+    /// When it is in force: `restart`, `at once`, `next start`, `next start of svinit`.
+    pub in_force: String,
+}
+
 /// What is to be done with the units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -63,6 +109,13 @@ pub enum Verb {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum JobLine {
+    /// Of an update, first: all that differs. With `dry_run` only `done` follows.
+    Plan {
+        /// By unit.
+        units: Vec<UnitDifference>,
+        /// What looks wrong in the files, but stops nothing.
+        warnings: Vec<String>,
+    },
     /// The job runs, for these units.
     Accepted {
         /// Its number.

@@ -63,6 +63,9 @@ pub struct UnitStatus {
     pub aliases: Vec<String>,
     /// Started at boot.
     pub enabled: bool,
+    /// Its files are not what is in force: `svctl update --dry-run` says how they differ.
+    #[serde(default)]
+    pub changed_on_disk: bool,
     /// Addresses of the sockets that are held for it, by name.
     #[serde(default)]
     pub sockets: BTreeMap<String, String>,
@@ -143,7 +146,7 @@ pub struct Environment {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Refusal {
-    /// One word: `no_such_unit` `not_permitted` `bad_request` `refused` `shutting_down` `not_found`.
+    /// One word: `no_such_unit` `not_permitted` `bad_request` `bad_configuration` `refused` `shutting_down` `not_found`.
     pub error: String,
     /// In words, with the remedy.
     pub message: String,

@@ -28,6 +28,7 @@ pub(crate) fn unit(
     view: &UnitView,
     spec: Option<&UnitSpec>,
     measure: Option<Measure>,
+    changed_on_disk: bool,
 ) -> UnitStatus {
     let now = (info.clock)();
     UnitStatus {
@@ -58,6 +59,7 @@ pub(crate) fn unit(
         beside: view.beside.iter().map(aside).collect(),
         aliases: spec.map(|spec| spec.aliases.iter().map(ToString::to_string).collect()).unwrap_or_default(),
         enabled: spec.is_some_and(|spec| spec.enabled),
+        changed_on_disk,
         sockets: spec.map(sockets).unwrap_or_default(),
     }
 }

@@ -42,8 +42,7 @@ pub(crate) async fn post(
 
     // Before the command is sent, so that neither a change nor the PID before it is missed.
     let changes = reader.changes();
-    let began = (reader.info().clock)();
-    let before = units.iter().filter_map(|name| Some((name.clone(), reader.unit(name.as_str())?))).collect();
+    let job = Job::about(reader, units.clone());
     let notes = shared.handle.job(command).await?;
     let accepted =
         JobLine::Accepted { job: shared.next_job(), units: units.iter().map(ToString::to_string).collect() };
@@ -52,7 +51,6 @@ pub(crate) async fn post(
             sink.send(&accepted).await
         }));
     }
-    let job = Job { reader, began, before, units: units.into_iter().collect(), ok: true };
     Ok(stream::answer(StatusCode::OK, Form::Lines, async move |sink: Sink| {
         sink.send(&accepted).await?;
         job.follow(&sink, notes, changes).await
@@ -113,7 +111,8 @@ fn list(units: &[UnitName]) -> String {
     words.join(", ")
 }
 
-struct Job {
+/// One job as it is told to who asked for it.
+pub(crate) struct Job {
     reader: Reader,
     began: Time,
     before: BTreeMap<UnitName, Arc<UnitView>>,
@@ -122,7 +121,20 @@ struct Job {
 }
 
 impl Job {
-    async fn follow(
+    /// About these units, as they are now.
+    pub(crate) fn about(reader: Reader, units: impl IntoIterator<Item = UnitName>) -> Self {
+        let units: BTreeSet<UnitName> = units.into_iter().collect();
+        let before = |name: &UnitName| Some((name.clone(), reader.unit(name.as_str())?));
+        let (began, before) = ((reader.info().clock)(), units.iter().filter_map(before).collect());
+        Self { reader, began, before, units, ok: true }
+    }
+
+    /// What it turned out to be about.
+    pub(crate) fn narrow(&mut self, units: BTreeSet<UnitName>) {
+        self.units = units;
+    }
+
+    pub(crate) async fn follow(
         mut self,
         sink: &Sink,
         mut notes: mpsc::UnboundedReceiver<JobNote>,

@@ -18,3 +18,4 @@ pub mod server;
 pub(crate) mod stream;
 pub(crate) mod supervisor;
 pub(crate) mod units;
+mod update;

@@ -11,7 +11,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use crate::api::command::{JobLine, JobRequest};
+use crate::api::command::{JobLine, JobRequest, UpdateRequest};
 use crate::api::event::{Lagged, UnitEvent};
 use crate::api::health::HealthReport;
 use crate::api::log::LogLine;
@@ -61,6 +61,11 @@ fn told(path: &str, types: &mut SchemaGenerator) -> Told {
             "Start, stop, restart, reload, signal, reset, pause or resume units",
             &[],
             vec![(200, LINES, schema::<JobLine>(types)), (202, LINES, schema::<JobLine>(types))],
+        ),
+        "/v1/update" => (
+            "Take over what the files say now: only units that differ are touched",
+            &[],
+            vec![(200, LINES, schema::<JobLine>(types))],
         ),
         "/v1/events" => (
             "Changes of units as they happen; server-sent events with `Accept: text/event-stream`",
@@ -125,8 +130,12 @@ fn document() -> Value {
             "parameters": parameters,
             "responses": responses,
         });
-        if route.path == "/v1/jobs" {
-            let body = schema::<JobRequest>(&mut taken);
+        let body = match route.path {
+            "/v1/jobs" => Some(schema::<JobRequest>(&mut taken)),
+            "/v1/update" => Some(schema::<UpdateRequest>(&mut taken)),
+            _ => None,
+        };
+        if let Some(body) = body {
             operation["requestBody"] = json!({"required": true, "content": {JSON: {"schema": body}}});
         }
         let method = route.method.as_str().to_ascii_lowercase();

@@ -47,6 +47,11 @@ impl Refused {
         Self::new(StatusCode::CONFLICT, "refused", message)
     }
 
+    /// The files are not sound, so nothing is changed.
+    pub(crate) fn bad_configuration(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "bad_configuration", message)
+    }
+
     pub(crate) fn wrong_method() -> Self {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "bad_request", "this path cannot be used with that method")
     }

@@ -25,6 +25,7 @@ use crate::control::samples::Samples;
 use crate::control::server::Visitor;
 use crate::control::supervisor;
 use crate::control::units;
+use crate::control::update;
 use crate::runtime::handle::Handle;
 
 /// Bytes of a request's body. The largest that is of use names every unit there can be.
@@ -65,6 +66,7 @@ pub const ROUTES: &[Route] = &[
         serve: || get(units::environment),
     },
     act("/v1/jobs", || post(jobs::post)),
+    act("/v1/update", || post(update::post)),
     look("/v1/events", || get(events::get)),
     look("/v1/logs", || get(logs::get)),
     act("/v1/logs/reopen", || post(logs::reopen)),

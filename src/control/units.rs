@@ -13,7 +13,8 @@ use crate::control::convert::{self, Measure};
 use crate::control::names;
 use crate::control::refusal::{Refused, json};
 use crate::control::routes::{Asked, Shared};
-use crate::runtime::handle::Gone;
+use crate::runtime::disk;
+use crate::runtime::handle::{Gone, Reader};
 use crate::units::name::UnitName;
 
 /// `?usage=true&units=a,b`
@@ -45,7 +46,13 @@ pub(crate) async fn list(
         .filter(|view| is_wanted(&view.name))
         .map(|view| {
             let spec = set.units.get(&view.name).map(|spec| &**spec);
-            convert::unit(reader.info(), view, spec, measured.get(&view.name).copied())
+            convert::unit(
+                reader.info(),
+                view,
+                spec,
+                measured.get(&view.name).copied(),
+                differs(reader, &view.name),
+            )
         })
         .collect();
     Ok(json(StatusCode::OK, &shown))
@@ -63,7 +70,8 @@ pub(crate) async fn show(
     let measured = if which.usage { measure(&shared, vec![name.clone()]).await? } else { BTreeMap::new() };
     let view = reader.unit(name.as_str()).ok_or_else(|| Refused::no_such_unit(name.as_str(), Vec::new()))?;
     let spec = set.units.get(&name).map(|spec| &**spec);
-    Ok(json(StatusCode::OK, &convert::unit(reader.info(), &view, spec, measured.get(&name).copied())))
+    let measure = measured.get(&name).copied();
+    Ok(json(StatusCode::OK, &convert::unit(reader.info(), &view, spec, measure, differs(reader, &name))))
 }
 
 pub(crate) async fn definition(
@@ -91,6 +99,10 @@ pub(crate) async fn environment(
     let name = names::one(&shared.handle.reader().set(), &name)?;
     let variables = shared.handle.environment(name.clone()).await?.map_err(Refused::cannot)?;
     Ok(json(StatusCode::OK, &Environment { unit: name.to_string(), variables }))
+}
+
+fn differs(reader: &Reader, name: &UnitName) -> bool {
+    disk::differs(name, &reader.sources(name), &reader.info().unit_paths)
 }
 
 async fn measure(shared: &Shared, units: Vec<UnitName>) -> Result<BTreeMap<UnitName, Measure>, Gone> {

@@ -1,11 +1,13 @@
 //! What is to be done, as wishes in the imperative. Whoever gets them carries them out in order and decides nothing.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::lifecycle::event::{JobId, RunId, Whom};
 use crate::lifecycle::state::{Health, Label};
 use crate::units::name::UnitName;
-use crate::units::spec::{Argv, Check, SignalName};
+use crate::units::spec::{Argv, Check, SignalName, UnitSpec};
 
 /// One wish.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,6 +81,16 @@ pub enum Action {
         job: JobId,
         /// Of which unit.
         outcome: Outcome,
+    },
+    /// From here on the unit is as this says; it is one that was not there before, or it has another definition.
+    Define {
+        /// Its definition.
+        spec: Arc<UnitSpec>,
+    },
+    /// The unit is no more, and nothing of it is left.
+    Forget {
+        /// Which.
+        unit: UnitName,
     },
     /// Every unit of the job has had its answer.
     JobDone {

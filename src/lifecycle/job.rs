@@ -80,7 +80,13 @@ impl Jobs {
         if self.open.is_empty() {
             return;
         }
-        self.answer(|name, expect| units.get(name).and_then(|unit| judge(units, unit, *expect, now)), out);
+        self.answer(
+            |name, expect| match units.get(name) {
+                Some(unit) => judge(units, unit, *expect, now),
+                None => Some(no(name, "is defined no longer".to_owned())),
+            },
+            out,
+        );
     }
 
     /// Everything is being stopped: what is to come up will not.

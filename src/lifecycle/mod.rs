@@ -30,6 +30,7 @@ mod succession;
 pub mod supervisor;
 pub mod time;
 mod unit;
+mod update;
 pub mod verdict;
 mod watchdog;
 mod why;

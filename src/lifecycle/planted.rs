@@ -91,6 +91,12 @@ pub(super) enum Bug {
     EarlierReloadCounts,
     /// What has said that it stops is told to.
     LeavingIsTold,
+    /// An update restarts whatever has changed at all.
+    UpdateRestartsAll,
+    /// A new definition is never taken over.
+    DefinitionLost,
+    /// A new definition is taken over in the middle of things.
+    DefinitionTakenTooEarly,
     /// Starts are still made while everything is being shut down.
     StartInShutdown,
     /// The commands that nobody has had an answer to yet are not handed over.

@@ -74,7 +74,7 @@ pub(super) struct MemoryWatch {
 }
 
 impl MemoryWatch {
-    fn new(limits: &Limits, enforced: bool, now: Time) -> Option<Self> {
+    pub(super) fn new(limits: &Limits, enforced: bool, now: Time) -> Option<Self> {
         let watched = limits.memory_high.is_some() || (limits.memory_max.is_some() && !enforced);
         let interval = (limits.memory_for / 5).clamp(Duration::from_secs(1), Duration::from_secs(10));
         watched.then(|| Self { next: now.after(interval), interval, above_since: None })
@@ -344,7 +344,10 @@ impl Unit {
             ready.next = ready.next.max(Some(wish));
             return;
         }
-        match (wish, &spec.reload.test) {
+        // What is restarted for another definition is tested by that.
+        let coming =
+            self.coming.as_ref().filter(|_| wish == Wish::Restart).map(|coming| Arc::clone(&coming.spec));
+        match (wish, &coming.as_ref().unwrap_or(&spec).reload.test) {
             (Wish::Reload | Wish::Restart, Some(test)) => {
                 let errand = Errand::command(
                     &spec.name,
@@ -365,7 +368,7 @@ impl Unit {
             Wish::Reload => self.reload(cx),
             // It is about to be stopped anyhow, and who asked for that asked later.
             Wish::Restart if self.pending.is_some() => {}
-            Wish::Restart if self.spec.restart.mode == Mode::StartFirst => {
+            Wish::Restart if self.spec_to_come().restart.mode == Mode::StartFirst => {
                 self.begin_succession("restart was asked for", cx);
             }
             Wish::Restart => {
@@ -470,6 +473,7 @@ impl Unit {
             }
             (Chore::Test { then: Wish::Restart | Wish::Remedy, .. }, Verdict::Failed { why, said }) => {
                 let why = format!("not restarted, it goes on as it was: its test {why}");
+                self.coming = None;
                 self.why.clone_from(&why);
                 cx.notes.push(Note::NotRestarted(Unwell { why, said }));
                 self.chore_done(cx);

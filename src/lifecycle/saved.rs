@@ -38,6 +38,9 @@ pub struct Common {
     chance: Chance,
     fork_rate: ForkRate,
     booting: BTreeSet<UnitName>,
+    /// Units that are defined no longer and are on their way out.
+    #[serde(default)]
+    leaving: BTreeSet<UnitName>,
     ending: Option<Ending>,
     now: Time,
 }
@@ -68,6 +71,7 @@ impl Supervisor {
             chance: self.chance.clone(),
             fork_rate: self.fork_rate.clone(),
             booting: self.booting.clone(),
+            leaving: self.leaving.clone(),
             ending: self.ending.clone(),
             now: self.now,
         }
@@ -103,9 +107,18 @@ impl Supervisor {
         if let Some(name) = saved.units.keys().next() {
             return Err(format!("there is a unit {name}, and no definition of it"));
         }
-        let Common { runs, jobs, chance, fork_rate, booting, ending, now } = saved.common;
-        let mut machine =
-            Self { units, runs, jobs, chance, fork_rate, booting, ending, ..Self::new(set, settings, now) };
+        let Common { runs, jobs, chance, fork_rate, booting, leaving, ending, now } = saved.common;
+        let mut machine = Self {
+            units,
+            runs,
+            jobs,
+            chance,
+            fork_rate,
+            booting,
+            leaving,
+            ending,
+            ..Self::new(set, settings, now)
+        };
         let due: Vec<_> = machine.units.values_mut().map(|u| (u.name().clone(), u.next_deadline())).collect();
         for (name, at) in due {
             machine.book(&name, at);

@@ -7,6 +7,7 @@ mod answers;
 mod edges;
 mod replacing;
 mod speaking;
+mod updates;
 mod words;
 
 use std::collections::BTreeMap;
@@ -49,6 +50,13 @@ struct Story {
     machine: Supervisor,
     jobs: u64,
     told: String,
+    /// What updates say, by number from 1.
+    sets: Vec<UnitSet>,
+}
+
+fn set(specs: impl IntoIterator<Item = UnitSpec>) -> UnitSet {
+    let units = specs.into_iter().map(|spec| (spec.name.clone(), Arc::new(spec))).collect();
+    UnitSet { units, aliases: BTreeMap::new() }
 }
 
 fn millis(text: &str) -> Duration {
@@ -57,16 +65,19 @@ fn millis(text: &str) -> Duration {
 
 impl Story {
     fn of(specs: impl IntoIterator<Item = UnitSpec>) -> Self {
-        let units: BTreeMap<_, _> =
-            specs.into_iter().map(|spec| (spec.name.clone(), Arc::new(spec))).collect();
-        let set = UnitSet { units, aliases: BTreeMap::new() };
+        let set = set(specs);
         let settings = Settings {
             seed: 1,
             shutdown_timeout: Duration::from_millis(9500),
             fork_rate: 50,
             limits_enforced: false,
         };
-        Self { machine: Supervisor::new(&set, settings, Time::ZERO), jobs: 0, told: String::new() }
+        Self {
+            machine: Supervisor::new(&set, settings, Time::ZERO),
+            jobs: 0,
+            told: String::new(),
+            sets: Vec::new(),
+        }
     }
 
     fn line(&mut self, line: &str) {
@@ -75,6 +86,11 @@ impl Story {
         let event: Vec<_> = words.take_while(|word| *word != "=>").collect();
         let actions = match event.as_slice() {
             ["boot"] => self.machine.boot(now),
+            ["update", number] => {
+                self.jobs += 1;
+                let set = &self.sets[number.parse::<usize>().unwrap() - 1];
+                self.machine.adopt(JobId(self.jobs), set, now)
+            }
             words => {
                 let event = self.event(words);
                 self.machine.step(event, now)
@@ -208,6 +224,8 @@ impl Story {
             Action::Answer { job, outcome } => {
                 format!("job {} {} {}", job.0, outcome.unit, if outcome.ok { "ok" } else { "no" })
             }
+            Action::Define { spec } => format!("define {}", spec.name),
+            Action::Forget { unit } => format!("forget {unit}"),
             Action::JobDone { job } => format!("job {} done", job.0),
             Action::End(end) => format!("end {}", end.status),
         })
@@ -230,7 +248,12 @@ fn command(verb: &str, units: Vec<UnitName>) -> Command {
 
 /// Plays the events of `table` and compares what follows with what it says.
 fn check(specs: impl IntoIterator<Item = UnitSpec>, table: &str) {
-    let mut story = Story::of(specs);
+    check_updates(specs, Vec::new(), table);
+}
+
+/// The same, where `update N` takes over the set number N of `sets`.
+fn check_updates(specs: impl IntoIterator<Item = UnitSpec>, sets: Vec<UnitSet>, table: &str) {
+    let mut story = Story { sets, ..Story::of(specs) };
     let wanted: Vec<_> = table
         .lines()
         .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))

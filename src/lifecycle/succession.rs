@@ -15,7 +15,6 @@
 //! Those beside a unit have nobody beside themselves.
 
 use std::mem;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +24,7 @@ use crate::lifecycle::state::{Aside, Health};
 use crate::lifecycle::stop::{After, Cause};
 use crate::lifecycle::time::Time;
 use crate::lifecycle::unit::{Cx, Goal, Note, State, Unit, Unwell};
+use crate::lifecycle::update::Back;
 
 /// Old ones that may have their time to end; before there are more, the oldest is killed.
 const LEAVERS_MAX: usize = 8;
@@ -115,7 +115,8 @@ impl Unit {
     /// A new one is to come up beside this one. One that is on its way already makes room: the last word counts.
     pub(super) fn begin_succession(&mut self, why: &str, cx: &mut Cx<'_>) {
         self.withdraw_successor("another restart was asked for", cx);
-        let mut new = Unit::new(Arc::clone(&self.spec), cx.now);
+        let spec = self.take_for_next(cx);
+        let mut new = Unit::new(spec, cx.now);
         new.state = State::Waiting;
         why.clone_into(&mut new.why);
         new.paused = self.paused;
@@ -136,6 +137,7 @@ impl Unit {
             return;
         }
         let Some(mut successor) = self.beside.successor.take() else { return };
+        self.put_definition_back(&successor.spec, Back::Later, cx);
         cx.aside(|cx| {
             successor.ask_stop(After::StayDown, why, cx);
             successor.begin_pending_stop(Time::NEVER, cx);
@@ -175,7 +177,9 @@ impl Unit {
                 successor.begin_stop(After::StayDown, Cause::Ill, why, Time::NEVER, cx);
             }),
             Standing::Failed(unwell) => {
-                self.beside.successor = None;
+                if let Some(successor) = self.beside.successor.take() {
+                    self.put_definition_back(&successor.spec, Back::Never, cx);
+                }
                 self.why = format!("not restarted, it goes on as it was: the new one {}", unwell.why);
                 cx.notes.push(Note::NotRestarted(Unwell { why: self.why.clone(), ..unwell }));
                 if planted(Bug::FailureTakesTheOldOne) {
@@ -226,6 +230,7 @@ impl Unit {
         new.was_killed = self.was_killed;
         new.seen = self.seen.take();
         new.reach = self.reach;
+        new.coming = self.coming.take();
         new.beside = mem::take(&mut self.beside);
         let old = mem::replace(self, *new);
         self.put_aside(old, cx);

@@ -58,6 +58,8 @@ pub struct Supervisor {
     /// When which unit wants to be told the time.
     pub(super) timetable: BTreeSet<(Time, UnitName)>,
     pub(super) booked: BTreeMap<UnitName, Time>,
+    /// Units that are defined no longer, until they are down.
+    pub(super) leaving: BTreeSet<UnitName>,
     /// Units that have not settled since boot.
     pub(super) booting: BTreeSet<UnitName>,
     pub(super) ending: Option<Ending>,
@@ -128,6 +130,7 @@ impl Supervisor {
             settings,
             timetable: BTreeSet::new(),
             booked: BTreeMap::new(),
+            leaving: BTreeSet::new(),
             booting: BTreeSet::new(),
             ending: None,
             now,
@@ -223,12 +226,12 @@ impl Supervisor {
         self.units.get(unit).map(|unit| Arc::clone(&unit.spec))
     }
 
-    fn has_ended(&self) -> bool {
+    pub(super) fn has_ended(&self) -> bool {
         self.ending.as_ref().is_some_and(|ending| ending.told)
     }
 
     /// Does something with one unit, and sees to everything that has to follow from any change.
-    fn with(&mut self, name: &UnitName, act: impl FnOnce(&mut Unit, &mut Cx<'_>)) {
+    pub(super) fn with(&mut self, name: &UnitName, act: impl FnOnce(&mut Unit, &mut Cx<'_>)) {
         let Some(unit) = self.units.get_mut(name) else { return };
         let before = Shape::of(unit);
         self.unsaved.insert(name.clone());
@@ -244,6 +247,7 @@ impl Supervisor {
         };
         act(unit, &mut cx);
         unit.settle_beside(&mut cx);
+        unit.take_definition(&mut cx);
         unit.report(&mut cx);
         if planted(Bug::ReportTwice)
             && let Some(Action::Report(report)) = cx.out.last().cloned()
@@ -304,7 +308,7 @@ impl Supervisor {
     }
 
     /// Lets the others follow, until nobody has anything more to do.
-    fn settle(&mut self) -> Vec<Action> {
+    pub(super) fn settle(&mut self) -> Vec<Action> {
         loop {
             if let Some((name, note)) = self.notes.pop() {
                 self.on_note(&name, &note);
@@ -315,6 +319,9 @@ impl Supervisor {
             }
         }
         self.jobs.settle(&self.units, self.now, &mut self.out);
+        if !self.leaving.is_empty() {
+            self.forget_those_that_left();
+        }
         if std::mem::take(&mut self.came_to_rest) {
             self.end_if_nothing_is_left();
         }
@@ -438,6 +445,9 @@ impl Supervisor {
         {
             return Err(job::no(name, "svinit is shutting down".to_owned()));
         }
+        if self.leaving.contains(name) && !matches!(command, Command::Stop(_) | Command::Signal { .. }) {
+            return Err(job::no(name, "is defined no longer, and on its way out".to_owned()));
+        }
         let after = self.runs.last();
         match command {
             Command::Start(_) => {
@@ -475,7 +485,7 @@ impl Supervisor {
     }
 
     /// Starts a unit with what it needs; what it conflicts with makes room.
-    fn start(&mut self, name: &UnitName, who: Who) {
+    pub(super) fn start(&mut self, name: &UnitName, who: Who) {
         let mut seen = BTreeSet::new();
         let mut to_start = vec![(name.clone(), who)];
         while let Some((name, who)) = to_start.pop() {
@@ -516,7 +526,7 @@ impl Supervisor {
         }
     }
 
-    fn bring_down(&mut self, name: &UnitName, after: After, why: &str) {
+    pub(super) fn bring_down(&mut self, name: &UnitName, after: After, why: &str) {
         self.with(name, |unit, cx| unit.ask_stop(after, why, cx));
         self.queue.insert(name.clone());
     }
@@ -565,7 +575,7 @@ impl Supervisor {
     }
 
     /// What is part of it is restarted along with it, and what requires it if the restart reaches so far.
-    fn restart_along(&mut self, name: &UnitName, reach: Reach) {
+    pub(super) fn restart_along(&mut self, name: &UnitName, reach: Reach) {
         let mut along = self.links.parts(name).to_vec();
         if reach == Reach::WithDependants {
             along.extend_from_slice(self.links.required_by(name));
@@ -575,7 +585,7 @@ impl Supervisor {
         }
     }
 
-    fn restart_active(&mut self, name: &UnitName, why: &str) {
+    pub(super) fn restart_active(&mut self, name: &UnitName, why: &str) {
         if self.units.get(name).is_some_and(|unit| !unit.is_down() && unit.goal == Goal::Up) {
             self.bring_down(name, After::StartAgain, why);
         }

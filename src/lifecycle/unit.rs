@@ -35,6 +35,7 @@ use crate::lifecycle::state::{Aside, Health, Label, LastExit, UnitView};
 use crate::lifecycle::stop::{After, Cause, Stopping};
 use crate::lifecycle::succession::Beside;
 use crate::lifecycle::time::Time;
+use crate::lifecycle::update::Coming;
 use crate::lifecycle::why;
 use crate::units::name::UnitName;
 use crate::units::spec::UnitSpec;
@@ -198,6 +199,9 @@ pub(super) struct Unit {
     /// No part of the state that is saved: `Supervisor::restore` gives it back.
     #[serde(skip, default = "saved::nothing_to_run")]
     pub(super) spec: Arc<UnitSpec>,
+    /// Another definition, which it takes over when that does no harm. Lost with the definitions: they are read again.
+    #[serde(skip)]
+    pub(super) coming: Option<Coming>,
     pub(super) state: State,
     pub(super) since: Time,
     pub(super) goal: Goal,
@@ -256,6 +260,7 @@ impl Unit {
     pub(super) fn new(spec: Arc<UnitSpec>, now: Time) -> Self {
         Self {
             spec,
+            coming: None,
             state: State::Inactive,
             since: now,
             goal: Goal::Down,
@@ -369,6 +374,7 @@ impl Unit {
         let why = match who {
             Who::Boot => "enabled at boot",
             Who::Person => "start was asked for",
+            Who::Update => "came with an update",
             Who::Unit => "another unit needs it",
         };
         self.enter(State::Waiting, why, cx);
@@ -623,4 +629,5 @@ pub(super) enum Who {
     Boot,
     Person,
     Unit,
+    Update,
 }

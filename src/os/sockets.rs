@@ -75,6 +75,41 @@ impl HeldSocket {
         }
     }
 
+    /// The next process gets it as `spec` says, as far as that can be changed while it is open.
+    pub fn adjust(&mut self, spec: &SocketSpec) {
+        self.nonblocking = spec.nonblocking;
+        if let Some(backlog) = &mut self.backlog {
+            *backlog = i32::try_from(spec.backlog).unwrap_or(i32::MAX);
+        }
+    }
+
+    /// What would keep svinit from opening it now, as far as that can be found out without opening it. An address is
+    /// taken for a moment, and nobody listens at it.
+    ///
+    /// # Errors
+    /// As [`HeldSocket::open`], in the same words.
+    pub fn try_out(spec: &SocketSpec) -> Result<(), Error> {
+        match &spec.address {
+            SocketAddress::Inet(at) => bound(spec, *at, spec.r#type == SocketType::Stream)
+                .map(drop)
+                .map_err(|error| of_inet(spec, *at, &error)),
+            SocketAddress::Unix(path) => {
+                let dir = path.parent().unwrap_or(Path::new("/"));
+                fs::read_dir(dir).map(drop).map_err(|error| of_unix(spec, path, &error))?;
+                match fs::symlink_metadata(path) {
+                    Ok(found) if !found.file_type().is_socket() => Err(no_socket(spec)),
+                    Ok(_) => {
+                        match hold::answerer(path).map_err(|errno| of_unix(spec, path, &errno.into()))? {
+                            Answerer::Nobody => Ok(()),
+                            Answerer::Somebody(pid) => Err(taken(spec, pid)),
+                        }
+                    }
+                    Err(_) => Ok(()),
+                }
+            }
+        }
+    }
+
     /// A copy for a new process. What a process before it may have done to the socket is undone if nobody else uses it:
     /// it waits in `accept` again, or does not, and takes connections again although somebody has shut it down.
     ///
@@ -116,6 +151,14 @@ fn sock_type(spec: &SocketSpec) -> SockType {
 }
 
 fn inet(spec: &SocketSpec, at: SocketAddr, backlog: Option<i32>) -> io::Result<OwnedFd> {
+    let fd = bound(spec, at, backlog.is_some())?;
+    if let Some(backlog) = backlog {
+        sys::listen(fd.as_fd(), backlog)?;
+    }
+    Ok(fd)
+}
+
+fn bound(spec: &SocketSpec, at: SocketAddr, is_for_connections: bool) -> io::Result<OwnedFd> {
     let family = if at.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let fd = socket(family, sock_type(spec), SockFlag::SOCK_CLOEXEC, None)?;
     if at.is_ipv6() {
@@ -124,15 +167,12 @@ fn inet(spec: &SocketSpec, at: SocketAddr, backlog: Option<i32>) -> io::Result<O
     if spec.reuse_port {
         setsockopt(&fd, sockopt::ReusePort, &true)?;
     }
-    if backlog.is_some() {
+    if is_for_connections {
         // Connections of an earlier life that are being closed are in nobody's way. For messages it would let anybody
         // take the address over.
         setsockopt(&fd, sockopt::ReuseAddr, &true)?;
     }
     bind(fd.as_raw_fd(), &SockaddrStorage::from(at))?;
-    if let Some(backlog) = backlog {
-        sys::listen(fd.as_fd(), backlog)?;
-    }
     Ok(fd)
 }
 
@@ -240,17 +280,23 @@ fn remove_stale(spec: &SocketSpec, path: &Path) -> Result<(), Error> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(told(error)),
         Ok(found) if !found.file_type().is_socket() => {
-            let remedy = "remove it, or take another path";
-            return Err(Error::new(doing(spec), "something that is no socket is there").with_remedy(remedy));
+            return Err(no_socket(spec));
         }
         Ok(_) => {}
     }
     match hold::answerer(path).map_err(|errno| told(errno.into()))? {
         Answerer::Nobody => fs::remove_file(path).map_err(told),
-        Answerer::Somebody(pid) => {
-            Err(Error::new(doing(spec), in_use(pid)).with_remedy("stop it, or take another path"))
-        }
+        Answerer::Somebody(pid) => Err(taken(spec, pid)),
     }
+}
+
+fn no_socket(spec: &SocketSpec) -> Error {
+    Error::new(doing(spec), "something that is no socket is there")
+        .with_remedy("remove it, or take another path")
+}
+
+fn taken(spec: &SocketSpec, pid: Option<Pid>) -> Error {
+    Error::new(doing(spec), in_use(pid)).with_remedy("stop it, or take another path")
 }
 
 fn of_unix(spec: &SocketSpec, path: &Path, error: &io::Error) -> Error {

@@ -40,15 +40,13 @@ use crate::runtime::driver::{Driver, Sources};
 use crate::runtime::environment::Inherited;
 use crate::runtime::handle::{ASKS_BACKLOG, Board, Handle, Info, Reader, Sources as SourceTexts};
 use crate::runtime::hands::{Hands, Setting, Tools};
+use crate::runtime::load::Paths;
 use crate::runtime::prepare;
 use crate::runtime::probe::Probes;
 use crate::runtime::signals::Role;
 use crate::units::name::UnitName;
 use crate::units::show;
 use crate::units::spec::{DaemonSpec, LogFormat, LogLevel, UnitSet};
-
-/// The port of `/health` when nobody chooses one.
-pub const HTTP_PORT: u16 = 9500;
 
 /// Mode of the control socket without and with a group.
 const SOCKET_MODES: [u32; 2] = [0o600, 0o660];
@@ -100,6 +98,8 @@ pub struct Wishes {
     pub unit_paths: Vec<PathBuf>,
     /// The files of each unit.
     pub sources: SourceTexts,
+    /// From where they are read again.
+    pub paths: Paths,
     /// Units, or one command.
     pub role: Role,
     /// The unit that was made of COMMAND.
@@ -170,9 +170,7 @@ impl Drop for Traces {
 /// What was asked for by name and cannot be had, or there is no descriptor left.
 pub fn assemble(early: Early, wishes: Wishes) -> Result<Assembled, Error> {
     let started = clock::now();
-    let sockets: usize = wishes.set.units.values().map(|unit| unit.sockets.len()).sum();
-    // One that is held, and one that is handed over.
-    own::expect_descriptors(wishes.set.units.len() * DESCRIPTORS_PER_UNIT + 2 * sockets);
+    own::expect_descriptors(descriptors(&wishes.set));
     let control = control_listener(&wishes)?;
     let mut traces = Traces { socket: control.path.clone(), dir: None };
     let http = http_listener(wishes.http)?;
@@ -242,6 +240,8 @@ pub fn assemble(early: Early, wishes: Wishes) -> Result<Assembled, Error> {
     let (asks, asked) = mpsc::channel(ASKS_BACKLOG);
     let setting = Setting {
         set,
+        paths: wishes.paths,
+        daemon: wishes.daemon,
         role: wishes.role,
         foreground: wishes.foreground,
         inherited,
@@ -256,6 +256,13 @@ pub fn assemble(early: Early, wishes: Wishes) -> Result<Assembled, Error> {
     let driver =
         Driver::new(supervisor, hands, board, sources, outer).doing(|| "start the main loop".to_owned())?;
     Ok(Assembled { driver, handle, control: control.listener, http: http.listener, traces })
+}
+
+/// How many descriptors these units need at most.
+pub(super) fn descriptors(set: &UnitSet) -> usize {
+    let sockets: usize = set.units.values().map(|unit| unit.sockets.len()).sum();
+    // One that is held, and one that is handed over.
+    set.units.len() * DESCRIPTORS_PER_UNIT + 2 * sockets
 }
 
 /// Who we are and how we are reached.

@@ -60,10 +60,10 @@ pub struct Sources {
 
 /// Owns the machine and all that it moves.
 pub struct Driver {
-    supervisor: Supervisor,
+    pub(super) supervisor: Supervisor,
     pub(super) hands: Hands,
     pub(super) jobs: Jobs,
-    board: Arc<Board>,
+    pub(super) board: Arc<Board>,
     sources: Sources,
     /// A copy of the poller's descriptor, since tokio wants to own what it watches. Signals wake through it as well.
     poller_ready: AsyncFd<OwnedFd>,
@@ -180,6 +180,9 @@ impl Driver {
             self.hands.on_signal(&signal::name(number), number);
         }
         self.hands.reap();
+        if std::mem::take(&mut self.hands.hung_up) {
+            self.update_by_signal();
+        }
     }
 
     fn collect_descriptors(&mut self) {
@@ -211,6 +214,10 @@ impl Driver {
             Ask::Job { command, notes } => {
                 let job = self.jobs.open(notes);
                 self.hands.facts.push_back(Event::Asked { job, command });
+            }
+            Ask::Update { units, is_dry, who, reply } => {
+                let planned = self.update(&units, is_dry, &format!("update by {who}"));
+                let _ = reply.send(planned);
             }
             Ask::Shutdown { why } => self.hands.facts.push_back(Event::ShutdownAsked { why }),
             Ask::Logs { units, lines, follow, reply } => {
@@ -268,7 +275,7 @@ impl Driver {
         self.hands.runs.get(*run).map(|run| run.unit.clone())
     }
 
-    fn perform(&mut self, actions: Vec<Action>, now: Time) {
+    pub(super) fn perform(&mut self, actions: Vec<Action>, now: Time) {
         for action in actions {
             self.perform_one(action, now);
         }

@@ -15,6 +15,7 @@ use crate::lifecycle::state::{Health, Label, Phase, UnitView};
 use crate::lifecycle::time::Time;
 use crate::logs::line::Line;
 pub use crate::os::usage::Usage;
+use crate::runtime::update::{Planned, Unplanned};
 use crate::units::name::UnitName;
 use crate::units::spec::{UnitSet, UnitSpec};
 
@@ -172,6 +173,26 @@ impl Board {
         self.lock().sources = Arc::new(sources);
     }
 
+    /// Shows `texts` as what `unit` was read from. Called by the driver only.
+    pub fn set_source(&self, unit: &UnitName, texts: Option<Vec<SourceText>>) {
+        if let Some(texts) = texts {
+            Arc::make_mut(&mut self.lock().sources).insert(unit.clone(), texts);
+        }
+    }
+
+    /// Shows `set` as the definitions in force. Called by the driver only.
+    pub fn set_definitions(&self, set: Arc<UnitSet>) {
+        self.lock().set = set;
+    }
+
+    /// Shows `unit` no longer. Called by the driver only.
+    pub fn forget(&self, unit: &UnitName, set: Arc<UnitSet>) {
+        let mut state = self.lock();
+        state.units.remove(unit);
+        state.set = set;
+        Arc::make_mut(&mut state.sources).remove(unit);
+    }
+
     /// Called by the driver only.
     pub fn set_counters(&self, counters: Counters) {
         self.lock().counters = counters;
@@ -299,6 +320,17 @@ pub enum Ask {
         /// Where the answers go. Unbounded in type, bounded by the number of units.
         notes: mpsc::UnboundedSender<JobNote>,
     },
+    /// Read the files again, and take over what they say.
+    Update {
+        /// Which units; none is all of them.
+        units: Vec<String>,
+        /// Say what would be done, and do nothing.
+        is_dry: bool,
+        /// Who asked.
+        who: String,
+        /// What is being done.
+        reply: oneshot::Sender<Result<Planned, Unplanned>>,
+    },
     /// Stop everything and leave.
     Shutdown {
         /// Who asked.
@@ -380,6 +412,21 @@ impl Handle {
         let (notes, answers) = mpsc::unbounded_channel();
         self.ask(Ask::Job { command, notes }).await?;
         Ok(answers)
+    }
+
+    /// Has the files read again, and what they say taken over, or only told.
+    ///
+    /// # Errors
+    /// When svinit is leaving.
+    pub async fn update(
+        &self,
+        units: Vec<String>,
+        is_dry: bool,
+        who: String,
+    ) -> Result<Result<Planned, Unplanned>, Gone> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Ask::Update { units, is_dry, who, reply }).await?;
+        answer.await.map_err(|_| Gone)
     }
 
     /// Asks for the end of everything.

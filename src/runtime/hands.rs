@@ -23,16 +23,17 @@ use crate::os::terminal::Lent;
 use crate::os::tree::Trees;
 use crate::runtime::closing::{Closing, Wanted};
 use crate::runtime::environment::Inherited;
-use crate::runtime::handle::Counters;
+use crate::runtime::handle::{Counters, Sources};
 use crate::runtime::held::Held;
 use crate::runtime::kept::{self, Which};
+use crate::runtime::load::Paths;
 use crate::runtime::probe::Probes;
 use crate::runtime::runs::{Process, Run, Runs};
 use crate::runtime::signals::{Meaning, Role, meaning};
 use crate::runtime::signs::{Said, Signs};
 use crate::units::name::UnitName;
 use crate::units::signal;
-use crate::units::spec::{Argv, LogLevel, SignalName, UnitSet};
+use crate::units::spec::{Argv, DaemonSpec, LogLevel, SignalName, UnitSet};
 
 /// A process that is to be made, as `Action::Spawn` says it.
 pub(super) struct Spawn {
@@ -45,8 +46,12 @@ pub(super) struct Spawn {
 
 /// What svinit found when it was started, and what stays.
 pub struct Setting {
-    /// The definitions.
+    /// The definitions in force.
     pub set: Arc<UnitSet>,
+    /// Where they are read from again.
+    pub paths: Paths,
+    /// What `svinit.toml` said when svinit was started.
+    pub daemon: DaemonSpec,
     /// What a signal means.
     pub role: Role,
     /// The unit that has the terminal and gets the signals that are for a foreground command.
@@ -106,6 +111,10 @@ pub struct Hands {
     pub(super) cgroups: Option<Cgroups>,
     /// The container's own counter of kills for want of memory.
     pub(super) oom: OomWatch,
+    /// The files of units as they were read last, shown as theirs when what they say is in force.
+    pub(super) coming: Sources,
+    /// HUP has come: the files are to be read again.
+    pub(super) hung_up: bool,
     /// Sockets, open over everything that becomes of their units.
     pub(super) held: Held,
     /// Of units that have a process.
@@ -159,6 +168,8 @@ impl Hands {
             cgroups,
             groups: BTreeMap::new(),
             oom,
+            coming: Sources::new(),
+            hung_up: false,
             held: Held::default(),
             credentials: BTreeMap::new(),
             warned: BTreeSet::new(),
@@ -193,10 +204,7 @@ impl Hands {
             Meaning::Shutdown => self.facts.push_back(Event::ShutdownAsked { why: format!("SIG{name}") }),
             Meaning::Forward => self.forward(name, number),
             Meaning::ReopenLogs => self.reopen_logs("SIGUSR1"),
-            Meaning::HangUp => {
-                let text = "SIGHUP ignored: units are read when svinit starts";
-                self.pump.say(None, LogLevel::Info, text);
-            }
+            Meaning::HangUp => self.hung_up = true,
             Meaning::Unknown => {
                 self.tally.signals_ignored += 1;
                 self.pump.say(None, LogLevel::Debug, &format!("SIG{name} ignored"));

@@ -9,6 +9,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::runtime::handle::{SourceText, Sources as SourceTexts};
+use crate::units::name::UnitName;
 use crate::units::problem::{Problem, Problems};
 use crate::units::reading::read;
 use crate::units::source::{Source, SourceKind};
@@ -59,6 +61,24 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
     /// The files, lowest layer first, with their texts.
     pub sources: Vec<Source>,
+}
+
+impl Loaded {
+    /// The files of each unit, in the order in which they were laid over each other.
+    #[must_use]
+    pub fn by_unit(&self) -> SourceTexts {
+        let mut texts = SourceTexts::new();
+        for Source { path, text, kind } in &self.sources {
+            let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+            if *kind == SourceKind::Unit
+                && let Ok(name) = UnitName::new(stem)
+            {
+                let text = SourceText { path: path.clone(), text: text.clone() };
+                texts.entry(name).or_default().push(text);
+            }
+        }
+        texts
+    }
 }
 
 /// Reads everything below `paths`; `env` is the container's environment.

@@ -5,6 +5,7 @@
 pub mod boot;
 mod closing;
 pub mod command;
+pub mod disk;
 pub mod driver;
 pub mod environment;
 pub mod handle;
@@ -22,6 +23,7 @@ mod runs;
 pub mod signals;
 mod signs;
 mod spawning;
+pub mod update;
 mod usage;
 pub mod words;
 #[cfg(test)]

@@ -30,6 +30,8 @@ impl Driver {
                 let view = self.shown(&outcome.unit);
                 self.jobs.answer(job, outcome, view);
             }
+            Action::Define { spec } => self.define(&spec),
+            Action::Forget { unit } => self.forget(&unit),
             Action::JobDone { job } => self.jobs.close(job),
             Action::End(end) => self.end = Some(end),
         }

@@ -24,7 +24,7 @@ pub enum Meaning {
     Forward,
     /// Open log files again.
     ReopenLogs,
-    /// HUP: a terminal that goes away must not take the services with it.
+    /// HUP: read the units again. That a terminal goes away must not take the services with it.
     HangUp,
     /// None of ours: counted.
     Unknown,

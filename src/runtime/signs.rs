@@ -78,6 +78,13 @@ impl Signs {
         Ok(())
     }
 
+    /// The notify socket of `unit` is made anew when it is needed again.
+    pub(super) fn drop_socket(&mut self, unit: &UnitName) {
+        if self.sockets.remove(unit).is_some() {
+            self.sources.retain(|_, source| !matches!(source, Source::Socket(of) if of == unit));
+        }
+    }
+
     /// The write end of a readiness descriptor for `run`.
     ///
     /// # Errors

@@ -15,6 +15,8 @@ use crate::logs::line::{Line, Stream};
 use crate::runtime::handle::{
     ASKS_BACKLOG, Ask, Board, Handle, Info, JobNote, Logs, Reader, SourceText, Sources, Usage,
 };
+use crate::runtime::update::Planned;
+use crate::units::difference::{Difference, UnitChange};
 use crate::units::name::UnitName;
 use crate::units::spec::{Argv, UnitSet, UnitSpec};
 
@@ -102,6 +104,17 @@ fn answer(board: &Board, lines: &broadcast::Sender<Arc<Line>>, ask: Ask) {
         }
         Ask::Environment { reply, .. } => {
             let _ = reply.send(Ok(BTreeMap::from([("DB_PASSWORD".to_owned(), "***".to_owned())])));
+        }
+        Ask::Update { is_dry, reply, .. } => {
+            let change = UnitChange::Changed(Vec::new());
+            let difference = Difference(BTreeMap::from([(name("web"), change)]));
+            let (notes, answers) = mpsc::unbounded_channel();
+            let outcome =
+                Outcome { unit: name("web"), ok: true, why: "changed, in force".into(), said: String::new() };
+            let _ = notes.send(JobNote::Answer { outcome, view: None });
+            let _ = notes.send(JobNote::Done);
+            let job = (!is_dry).then_some(answers);
+            let _ = reply.send(Ok(Planned { difference, warnings: Vec::new(), job }));
         }
         Ask::Shutdown { .. } | Ask::ReopenLogs => {}
     }

@@ -22,6 +22,14 @@ pub fn effective(spec: &UnitSpec) -> String {
     shower.into_text()
 }
 
+/// Every key of `spec` that has a value, as `stop.timeout` and the value in TOML. Secrets by path only.
+#[must_use]
+pub fn values(spec: &UnitSpec) -> Vec<(String, String)> {
+    let mut shower = Shower::default();
+    file_of(spec).show(&mut shower);
+    shower.into_values()
+}
+
 fn some<T>(value: Option<T>) -> Key<T> {
     Key { value, at: None }
 }

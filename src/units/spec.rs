@@ -548,6 +548,9 @@ pub struct Limits {
     pub pids: Option<u32>,
 }
 
+/// The port of `/health` when nobody chooses one.
+pub const HTTP_PORT: u16 = 9500;
+
 /// `svinit.toml`: the daemon's own settings.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DaemonSpec {

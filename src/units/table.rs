@@ -31,8 +31,39 @@ pub struct KeyInfo {
     pub default: Option<&'static str>,
     /// What happens when it is not written, in words, where there is no such value.
     pub unset: Option<&'static str>,
+    /// What a running unit needs before another value is in force.
+    pub change: Change,
     /// What may be written.
     pub shape: fn() -> Shape,
+}
+
+/// When another value of a key is in force, for a unit that runs. Ordered: the later, the more is done to the unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Change {
+    /// When svinit is started the next time.
+    Boot,
+    /// When the unit is started the next time, for whatever reason.
+    NextStart,
+    /// At once; its processes notice nothing.
+    AtOnce,
+    /// Only its next process has it, so it is restarted.
+    Restart,
+    /// A table: each of its keys says it for itself.
+    Within,
+}
+
+impl Change {
+    /// As people read it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Boot => "next start of svinit",
+            Self::NextStart => "next start",
+            Self::AtOnce => "at once",
+            Self::Restart => "restart",
+            Self::Within => "",
+        }
+    }
 }
 
 impl KeyInfo {
@@ -519,10 +550,16 @@ pub(crate) fn above_the_first(name: &str) -> String {
 #[derive(Default)]
 pub struct Shower {
     text: String,
+    /// Of the table that is being written.
+    table: &'static str,
+    /// What has a value: `stop.timeout` and the value as TOML.
+    values: Vec<(String, String)>,
 }
 
 impl Shower {
     pub(crate) fn line(&mut self, name: &str, value: &str) {
+        let dot = if self.table.is_empty() { "" } else { "." };
+        self.values.push((format!("{}{dot}{name}", self.table), value.to_owned()));
         let _ = writeln!(self.text, "{name} = {value}");
     }
 
@@ -534,11 +571,17 @@ impl Shower {
     }
 
     pub(crate) fn header(&mut self, name: &'static str) {
+        self.table = name;
         let _ = writeln!(self.text, "\n[{name}]");
     }
 
-    fn absent(&mut self, name: &str) {
+    fn absent(&mut self, name: &'static str) {
+        self.table = name;
         let _ = writeln!(self.text, "\n# [{name}]");
+    }
+
+    pub(crate) fn into_values(self) -> Vec<(String, String)> {
+        self.values
     }
 
     pub(crate) fn into_text(self) -> String {
@@ -603,12 +646,13 @@ pub(crate) fn defaults<T: Keys>() -> T {
 }
 
 /// Makes a struct that is a table of the file format. Each key: its meaning, its name, its type, and
-/// `= "TOML"`, what holds when it is not written, or `=> "words"`, what happens then.
+/// `= "TOML"`, what holds when it is not written, or `=> "words"`, what happens then; then the [`Change`] that another
+/// value means for a unit that runs.
 macro_rules! table {
     (
         $(#[doc = $about:literal])+
         pub struct $Name:ident {
-            $( $(#[doc = $doc:literal])+ $field:ident : $type:ty $(= $default:literal)? $(=> $unset:literal)? ; )*
+            $( $(#[doc = $doc:literal])+ $field:ident : $type:ty $(= $default:literal)? $(=> $unset:literal)? , $change:ident ; )*
         }
     ) => {
         $(#[doc = $about])+
@@ -624,6 +668,7 @@ macro_rules! table {
                     doc: &[$($doc),+],
                     default: $crate::units::table::first(&[$($default)?]),
                     unset: $crate::units::table::first(&[$($unset)?]),
+                    change: $crate::units::table::Change::$change,
                     shape: <$type as $crate::units::table::Field>::shape,
                 }, )*
             ];

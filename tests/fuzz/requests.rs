@@ -12,6 +12,7 @@ use svinit::control::server;
 use svinit::lifecycle::supervisor::{Settings, Supervisor};
 use svinit::lifecycle::time::Time;
 use svinit::runtime::handle::{Ask, Board, Handle, Info, Logs, Reader};
+use svinit::runtime::update::Unplanned;
 use svinit::units::reading;
 use svinit::units::source::Source;
 use tempfile::TempDir;
@@ -150,6 +151,9 @@ fn serve() -> TempDir {
                 Ask::Logs { reply, .. } => drop(reply.send(Logs { kept: Vec::new(), coming: None })),
                 Ask::Usage { reply, .. } => drop(reply.send(Default::default())),
                 Ask::Environment { reply, .. } => drop(reply.send(Ok(Default::default()))),
+                Ask::Update { reply, .. } => {
+                    drop(reply.send(Err(Unplanned::Refused("nothing is updated here".to_owned()))));
+                }
                 Ask::Job { .. } | Ask::Shutdown { .. } | Ask::ReopenLogs => {}
             }
         }

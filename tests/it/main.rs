@@ -47,3 +47,4 @@ mod svctl;
 #[cfg(target_arch = "x86_64")]
 mod sweep;
 mod terminal;
+mod update;

@@ -33,6 +33,7 @@ impl Failure {
                 "no_such_unit" => Exit::NoSuchUnit,
                 "not_permitted" => Exit::NotPermitted,
                 "bad_request" => Exit::Usage,
+                "bad_configuration" => Exit::BadConfiguration,
                 _ => Exit::Failed,
             },
         }

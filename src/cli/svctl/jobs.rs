@@ -211,6 +211,18 @@ fn job(session: &mut Session, request: &JobRequest) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
+/// Tells the lines of a job that has begun; comes back with its exit status and all outcomes.
+pub(super) fn follow(
+    session: &mut Session,
+    verb: JobVerb,
+    lines: Lines<JobLine>,
+    wait: bool,
+) -> Result<(Exit, Vec<Outcome>), Failure> {
+    let mut telling = Telling::new(session, verb);
+    let exit = telling.follow(lines, wait)?;
+    Ok((exit, telling.outcomes))
+}
+
 fn tell_accepted(session: &mut Session, verb: JobVerb, accepted: Option<JobLine>) -> Result<(), Failure> {
     let Some(JobLine::Accepted { job, units }) = accepted else {
         return Err(Failure::failed("the supervisor did not say whether it accepted the job"));
@@ -273,6 +285,8 @@ impl<'a> Telling<'a> {
                     self.progress.set(&mut self.session.out, &unit, &state, &why);
                 }
             }
+            // Told by who asked for it.
+            JobLine::Plan { .. } => {}
             // What was missed is shown by the next line of each unit, and outcomes are never missed.
             JobLine::Lagged { .. } => {}
             JobLine::Outcome(outcome) => {

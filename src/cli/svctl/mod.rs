@@ -30,6 +30,7 @@ mod show;
 mod shutdown;
 mod status;
 mod tail;
+mod update;
 mod verbs;
 mod version;
 mod wait;

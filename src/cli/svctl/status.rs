@@ -151,12 +151,16 @@ fn overview(session: &mut Session, units: &[UnitStatus]) {
         if let Some(unit) = units.iter().find(|unit| needs_words(unit)) {
             session.out.hint(&format!("svctl why {} says more", unit.unit));
         }
+        if units.iter().any(|unit| unit.changed_on_disk) {
+            session.out.hint("svctl update takes over what has changed on disk");
+        }
     }
 }
 
 fn row(unit: &UnitStatus) -> Vec<Cell> {
     let plain = |text: Option<String>| text.map_or_else(Cell::none, |text| Cell::new(text, Tone::Plain));
     let state = if unit.paused { format!("{} (paused)", unit.state) } else { unit.state.clone() };
+    let state = if unit.changed_on_disk { format!("{state} (changed on disk)") } else { state };
     vec![
         Cell::new(unit.unit.clone(), Tone::Strong),
         Cell::new(state, tone_of_state(&unit.state)),
@@ -279,6 +283,10 @@ pub(super) fn facts(unit: &UnitStatus, now_ms: i64) -> Vec<(&'static str, String
     add("restarts", (unit.restarts > 0).then(|| unit.restarts.to_string()));
     add("took", times(unit));
     add("also", Some(unit.aliases.join(", ")));
+    add(
+        "on disk",
+        unit.changed_on_disk.then(|| "changed since it was read: svctl update takes it over".to_owned()),
+    );
     add("note", note(unit).map(str::to_owned));
     facts
 }

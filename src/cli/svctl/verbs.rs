@@ -20,6 +20,7 @@ use crate::cli::svctl::session::Session;
 use crate::cli::svctl::show;
 use crate::cli::svctl::shutdown;
 use crate::cli::svctl::status;
+use crate::cli::svctl::update;
 use crate::cli::svctl::version;
 use crate::cli::svctl::wait;
 use crate::cli::svctl::why;
@@ -99,6 +100,7 @@ pub(super) const VERBS: &[&Verb] = &[
     &jobs::STOP,
     &jobs::RESTART,
     &jobs::RELOAD,
+    &update::UPDATE,
     &jobs::SIGNAL,
     &jobs::PAUSE,
     &jobs::RESUME,

@@ -13,15 +13,12 @@ use crate::control::server as control;
 use crate::http::server as http;
 use crate::lifecycle::action::End;
 use crate::os::error::Error;
-use crate::runtime::boot::{self, Assembled, Early, HTTP_PORT, HttpWish, Wishes};
+use crate::runtime::boot::{self, Assembled, Early, HttpWish, Wishes};
 use crate::runtime::command;
-use crate::runtime::handle::{SourceText, Sources as SourceTexts};
 use crate::runtime::load::{self, Loaded, Paths};
 use crate::runtime::signals::Role;
-use crate::units::name::UnitName;
 use crate::units::problem::Problems;
-use crate::units::source::{Source, SourceKind};
-use crate::units::spec::{DaemonSpec, LogLevel};
+use crate::units::spec::{DaemonSpec, HTTP_PORT, LogLevel};
 
 /// For what is still to be written at the end; a reader that is slower has been given up by its engine as well.
 const FLUSH_MAX: Duration = Duration::from_secs(1);
@@ -59,15 +56,19 @@ pub(super) fn run(options: Options) -> Exit {
     }
 }
 
-/// Reads the units as they were asked for. The default directory may be absent; one that was named may not.
+/// Reads the units as they were asked for.
 fn load(options: &Options, uid: u32) -> Result<Loaded, Problems> {
-    let paths = Paths {
+    load::load(&paths(options, uid), &|name| std::env::var(name).ok())
+}
+
+/// Where they are. The default directory may be absent; one that was named may not.
+fn paths(options: &Options, uid: u32) -> Paths {
+    Paths {
         units: options.units.clone(),
         config: options.config.clone(),
         units_optional: !options.command.is_empty(),
         uid,
-    };
-    load::load(&paths, &|name| std::env::var(name).ok())
+    }
 }
 
 fn nothing_to_run(options: &Options) -> String {
@@ -80,7 +81,9 @@ fn nothing_to_run(options: &Options) -> String {
 }
 
 fn wishes(options: Options, loaded: Loaded, early: &Early) -> Result<Wishes, String> {
-    let Loaded { mut set, daemon, warnings, sources } = loaded;
+    let sources = loaded.by_unit();
+    let paths = paths(&options, early.posture.uid);
+    let Loaded { mut set, daemon, warnings, sources: _ } = loaded;
     for warning in &warnings {
         complain(&warning.to_string());
     }
@@ -107,26 +110,13 @@ fn wishes(options: Options, loaded: Loaded, early: &Early) -> Result<Wishes, Str
         set,
         daemon,
         unit_paths,
-        sources: by_unit(sources),
+        sources,
+        paths,
         role,
         foreground,
         socket_asked: socket_places.len() == 1,
         socket_places,
     })
-}
-
-/// The files of each unit, in the order in which they were laid over each other.
-fn by_unit(sources: Vec<Source>) -> SourceTexts {
-    let mut texts = SourceTexts::new();
-    for Source { path, text, kind } in sources {
-        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        if kind == SourceKind::Unit
-            && let Ok(name) = UnitName::new(stem)
-        {
-            texts.entry(name).or_default().push(SourceText { path, text });
-        }
-    }
-    texts
 }
 
 /// Flag before `svinit.toml` before default. A lone command has not asked for a port to be opened.

@@ -87,6 +87,7 @@ impl<'a> Form<'a> {
             // Both follow from the units, see `laws::timetable`.
             timetable: _,
             booked: _,
+            leaving,
             booting,
             ending,
             now: _,
@@ -97,6 +98,7 @@ impl<'a> Form<'a> {
             // For whoever saves.
             unsaved: _,
         } = machine;
+        self.size(leaving.len());
         assert!(out.is_empty() && notes.is_empty() && queue.is_empty() && !came_to_rest, "a step is whole");
         for unit in units.values() {
             self.unit(unit);
@@ -148,6 +150,8 @@ impl<'a> Form<'a> {
     fn unit(&mut self, unit: &Unit) {
         let Unit {
             spec,
+            // Nobody updates in these worlds; over a re-exec it is not handed on.
+            coming: _,
             state,
             // Of failed units only the order counts.
             since: _,

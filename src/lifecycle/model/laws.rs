@@ -147,6 +147,10 @@ impl Step<'_> {
             Action::Report(report) => self.reported(kernel, report),
             Action::Answer { job, outcome } => self.answered(kernel, *job, outcome),
             Action::JobDone { job } => done(kernel, *job),
+            Action::Define { .. } | Action::Forget { .. } => Err(Broken {
+                sentence: "nothing is defined anew",
+                what: "nobody has asked for that".to_owned(),
+            }),
             Action::End(end) => self.ends(kernel, end),
         }
     }

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::lifecycle::action::{Action, End, Purpose};
@@ -12,7 +13,7 @@ use crate::lifecycle::sim::plan::{self, Plan};
 use crate::lifecycle::state::{Health, Label};
 use crate::lifecycle::time::Time;
 use crate::units::name::UnitName;
-use crate::units::spec::{Check, Kind, Mode, Policy, UnitSpec};
+use crate::units::spec::{Check, Kind, Mode, Policy, UnitSet, UnitSpec};
 
 /// The record of one schedule.
 pub(super) struct Book {
@@ -36,6 +37,16 @@ pub(super) struct Book {
     pub(super) stale: bool,
     pub(super) second: Option<Time>,
     pub(super) end: Option<End>,
+    /// Definitions in force.
+    pub(super) defined: BTreeMap<UnitName, Arc<UnitSpec>>,
+    /// Those of the last update, and whether that is being taken over in this very step.
+    pub(super) wanted: BTreeMap<UnitName, Arc<UnitSpec>>,
+    pub(super) updating: bool,
+    pub(super) updated_at: Time,
+    /// Units whose next process it is for.
+    pub(super) renewed: BTreeSet<UnitName>,
+    /// Whether each unit was to run before it.
+    pub(super) goals: BTreeMap<UnitName, bool>,
     /// When faults ceased.
     pub(super) calm_since: Option<Time>,
 }
@@ -161,6 +172,12 @@ impl Book {
         };
         let units = plan.set.units.keys().map(|name| (name.clone(), blank())).collect();
         Self {
+            defined: plan.set.units.clone(),
+            wanted: plan.set.units.clone(),
+            updating: false,
+            updated_at: Time::ZERO,
+            renewed: BTreeSet::new(),
+            goals: BTreeMap::new(),
             plan,
             now: Time::ZERO,
             lived: Time::ZERO,
@@ -361,6 +378,23 @@ impl Book {
         }
     }
 
+    /// Takes down that these definitions are wanted from here on, by this job.
+    pub(super) fn take_update(
+        &mut self,
+        job: JobId,
+        set: &UnitSet,
+        changed: Vec<UnitName>,
+        goals: BTreeMap<UnitName, bool>,
+    ) {
+        let is_renewed =
+            |name: &&UnitName| self.defined[*name].context.umask != set.units[*name].context.umask;
+        self.renewed = changed.iter().filter(is_renewed).cloned().collect();
+        self.wanted.clone_from(&set.units);
+        // Touches what is around them as far as anybody can tell, and waits for an answer for each.
+        self.take_command(job, &Command::Reset(changed));
+        (self.goals, self.updating, self.updated_at) = (goals, true, self.now);
+    }
+
     fn each(&mut self, names: &BTreeSet<UnitName>, change: impl Fn(&mut UnitBook)) {
         for name in names {
             change(self.units.get_mut(name).expect("a known unit"));
@@ -428,6 +462,8 @@ impl Book {
                     job.done = true;
                 }
             }
+            Action::Define { spec } => drop(self.defined.insert(spec.name.clone(), Arc::clone(spec))),
+            Action::Forget { unit } => drop(self.defined.remove(unit)),
             Action::End(end) => self.end = Some(end.clone()),
             Action::AwaitTree { .. } | Action::ReadPidFile { .. } | Action::Measure { .. } => {}
         }

@@ -29,6 +29,7 @@ mod starting;
 mod stopping;
 mod sweep;
 mod telling;
+mod updating;
 mod watching;
 mod words;
 mod world;

@@ -27,6 +27,8 @@ pub(super) struct Plan {
     pub(super) manners: BTreeMap<UnitName, Manner>,
     /// What people ask for, and when.
     pub(super) asked: Vec<(Duration, Command)>,
+    /// Which units get another definition, and when; those with `true` one that only their next process has.
+    pub(super) updates: Vec<(Duration, Vec<(UnitName, bool)>)>,
     /// How often, in a thousand, a person reacts at once to a change that is reported.
     pub(super) whims: u64,
     /// When svinit is asked to shut down, if that is before `quiet`.
@@ -88,6 +90,7 @@ impl Plan {
             Duration::from_micros(dice.below(u64::try_from(quiet.as_micros()).expect("a short time")))
         };
         let asked = (0..dice.below(7)).map(|_| (within(&mut dice), draw_command(&mut dice, &set))).collect();
+        let updates = if dice.percent(30) { draw_updates(&mut dice, &set, quiet) } else { Vec::new() };
         let shutdown = match dice.below(10) {
             0 => Some(dice.millis(0, 300)),
             1..5 => Some(within(&mut dice)),
@@ -112,6 +115,7 @@ impl Plan {
             },
             manners: set.units.keys().map(|name| (name.clone(), draw_manner(&mut dice, calm))).collect(),
             asked,
+            updates,
             whims: if dice.percent(40) { dice.below(60) } else { 0 },
             shutdown,
             second: dice.percent(30).then(|| dice.millis(0, 3_000)),
@@ -442,6 +446,19 @@ pub(super) fn draw_command(dice: &mut Dice, set: &UnitSet) -> Command {
         17..19 => Command::Pause(units),
         _ => Command::Resume(units),
     }
+}
+
+fn draw_updates(dice: &mut Dice, set: &UnitSet, quiet: Duration) -> Vec<(Duration, Vec<(UnitName, bool)>)> {
+    let mut changes = |at: Duration| {
+        let restarting = dice.percent(60);
+        let some = set.units.keys().filter_map(|name| {
+            let restarts = restarting && dice.percent(60);
+            dice.percent(40).then(|| (name.clone(), restarts))
+        });
+        (at, some.collect())
+    };
+    let count = 4;
+    (1..count).map(|nth| changes(quiet * nth / count)).collect()
 }
 
 /// The units that a command names.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::lifecycle::action::Action;
@@ -17,9 +18,11 @@ use crate::lifecycle::sim::promise::{Moment, Promise, Seen};
 use crate::lifecycle::sim::rest::restless;
 use crate::lifecycle::sim::words;
 use crate::lifecycle::sim::world::{Next, World};
-use crate::lifecycle::sim::{asking, replacing, restarting, starting, stopping, telling, watching};
+use crate::lifecycle::sim::{asking, replacing, restarting, starting, stopping, telling, updating, watching};
 use crate::lifecycle::supervisor::Supervisor;
 use crate::lifecycle::time::Time;
+use crate::units::name::UnitName;
+use crate::units::spec::{UnitSet, UnitSpec};
 
 /// A broken promise.
 pub(super) struct Failure {
@@ -86,6 +89,7 @@ const LIVENESS: &str = "every unit comes to rest when faults have ceased";
 
 enum Item {
     Ask(Command),
+    Update(Vec<(UnitName, bool)>),
     Shutdown,
     Suspend(Duration),
     Quiet,
@@ -142,6 +146,7 @@ fn all_promises() -> Vec<Promise> {
     all.extend(watching::promises());
     all.extend(asking::promises());
     all.extend(telling::promises());
+    all.extend(updating::promises());
     all
 }
 
@@ -178,6 +183,9 @@ impl Schedule {
         let plan = Rc::clone(&self.plan);
         for (at, command) in &plan.asked {
             self.put(Time::ZERO.after(*at), Item::Ask(command.clone()));
+        }
+        for (at, changes) in &plan.updates {
+            self.put(Time::ZERO.after(*at), Item::Update(changes.clone()));
         }
         for (at, gap) in &plan.suspensions {
             self.put(Time::ZERO.after(*at), Item::Suspend(*gap));
@@ -239,6 +247,7 @@ impl Schedule {
     fn on_item(&mut self, what: usize) -> Result<(), Broken> {
         match self.items[what].take() {
             Some(Item::Ask(command)) => self.ask(command),
+            Some(Item::Update(changes)) => self.update(&changes),
             Some(Item::Shutdown) => {
                 let first = self.book.shutdown.is_none();
                 if let (true, Some(second)) = (first, self.plan.second) {
@@ -267,6 +276,35 @@ impl Schedule {
     fn ask(&mut self, command: Command) -> Result<(), Broken> {
         self.jobs += 1;
         self.tell(Event::Asked { job: JobId(self.jobs), command })
+    }
+
+    /// Other definitions for these units; none of what the promises are about differs in them.
+    fn update(&mut self, changes: &[(UnitName, bool)]) -> Result<(), Broken> {
+        self.jobs += 1;
+        let mut set = UnitSet { units: self.book.wanted.clone(), ..UnitSet::default() };
+        for (name, restarts) in changes {
+            let mut spec = UnitSpec::clone(&set.units[name]);
+            if *restarts {
+                spec.context.umask = Some(spec.context.umask.unwrap_or(0) + 1);
+            } else {
+                spec.description.push('x');
+            }
+            set.units.insert(name.clone(), Arc::new(spec));
+        }
+        self.tell_the_time();
+        let goals = self.supervisor.views().into_iter().map(|view| (view.name, view.wanted)).collect();
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.note(|| format!("an update: {changes:?}"));
+        let now = self.supervisor.definitions().units;
+        let differs = |(name, spec): &(&UnitName, &Arc<UnitSpec>)| now.get(*name) != Some(spec);
+        let changed = set.units.iter().filter(differs).map(|(name, _)| name.clone()).collect();
+        self.book.take_update(JobId(self.jobs), &set, changed, goals);
+        let actions = self.supervisor.adopt(JobId(self.jobs), &set, self.book.now);
+        self.follow(None, actions)?;
+        self.book.updating = false;
+        Ok(())
     }
 
     /// When everything rests, svinit is asked to shut down; when it never does, a promise is broken.
@@ -350,8 +388,14 @@ impl Schedule {
         let text =
             serde_json::to_string(&self.supervisor.save()).map_err(|why| (IDENTITY, why.to_string()))?;
         let saved: Saved = serde_json::from_str(&text).map_err(|why| (IDENTITY, why.to_string()))?;
-        let next =
-            Supervisor::restore(saved, &self.plan.set, self.plan.settings).map_err(|why| (IDENTITY, why))?;
+        // What has not been taken over is read again by whoever asks for an update again.
+        let in_force = |name: &UnitName| Some((name.clone(), self.supervisor.spec(name)?));
+        let set = UnitSet {
+            units: self.plan.set.units.keys().filter_map(in_force).collect(),
+            ..UnitSet::default()
+        };
+        self.book.wanted.clone_from(&set.units);
+        let next = Supervisor::restore(saved, &set, self.plan.settings).map_err(|why| (IDENTITY, why))?;
         let (is_same, again) = (form(&next) == before, serde_json::to_string(&next.save()).ok());
         self.supervisor = next;
         // In every other schedule it is left to the other promises to see what is missing.

@@ -84,6 +84,8 @@ pub(super) fn action(book: &Book, action: &Action) -> String {
                 outcome.why
             )
         }
+        Action::Define { spec } => format!("{} has another definition", spec.name),
+        Action::Forget { unit } => format!("{unit} is no more"),
         Action::JobDone { job } => format!("job {} is done", job.0),
         Action::End(end) => format!("end with {}: {}", end.status, end.why),
     }

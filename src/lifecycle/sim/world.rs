@@ -209,6 +209,8 @@ impl World {
             | Action::Report(_)
             | Action::Answer { .. }
             | Action::JobDone { .. }
+            | Action::Define { .. }
+            | Action::Forget { .. }
             | Action::End(_) => {}
         }
         Ok(())

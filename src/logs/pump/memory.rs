@@ -64,6 +64,13 @@ impl Pump {
         known.filter_map(|unit| Some((UnitName::new(&unit.name).ok()?, unit.counts(&self.writer)))).collect()
     }
 
+    /// From here on `[log]` of the unit is as `spec` says, also for what runs.
+    pub fn adopt(&mut self, spec: &Arc<UnitSpec>) {
+        if let Some(index) = self.by_name.get(spec.name.as_str()).copied() {
+            self.configure(index, spec);
+        }
+    }
+
     pub(super) fn configure(&mut self, index: usize, spec: &Arc<UnitSpec>) {
         if let Some(unit) = self.units.get_mut(index).and_then(Option::as_mut) {
             let before = unit.tail.bytes();

@@ -196,7 +196,7 @@ fn kind_of(shape: &Shape) -> String {
 
 /// The reference of one table as Markdown.
 fn table_of(keys: &[KeyInfo]) -> String {
-    let mut out = "| key | value | default | meaning |\n|---|---|---|---|\n".to_owned();
+    let mut out = "| key | value | default | meaning | changed |\n|---|---|---|---|---|\n".to_owned();
     for info in keys {
         let shape = (info.shape)();
         if matches!(shape, Shape::Table(_) | Shape::Map(_)) {
@@ -208,11 +208,12 @@ fn table_of(keys: &[KeyInfo]) -> String {
         let about = info.about();
         let _ = writeln!(
             out,
-            "| `{}` | {} | {} | {} |",
+            "| `{}` | {} | {} | {} | {} |",
             info.name,
             cell(&kind_of(&shape)),
             cell(&default),
-            cell(&about)
+            cell(&about),
+            info.change.as_str()
         );
     }
     out

@@ -1,0 +1,87 @@
+//! `POST /v1/update`: what the files would change, and, unless it is only to be said, how that goes.
+
+use std::collections::BTreeSet;
+
+use axum::Extension;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use hyper::StatusCode;
+use hyper::http::Response;
+
+use crate::api::command::{JobLine, KeyDifference, UnitDifference, UpdateRequest};
+use crate::control::jobs::Job;
+use crate::control::refusal::Refused;
+use crate::control::routes::Shared;
+use crate::control::server::Visitor;
+use crate::control::stream::{self, Form, Sink};
+use crate::runtime::handle::Reader;
+use crate::runtime::update::{Planned, Unplanned};
+use crate::units::difference::{Difference, UnitChange};
+use crate::units::name::UnitName;
+use crate::units::table::Change;
+
+pub(crate) async fn post(
+    State(shared): State<Shared>,
+    Extension(visitor): Extension<Visitor>,
+    body: Bytes,
+) -> Result<Response<Body>, Refused> {
+    let request: UpdateRequest = serde_json::from_slice(&body)
+        .map_err(|error| Refused::bad_request(format!("cannot read the body as an update: {error}")))?;
+    let reader = shared.handle.reader().clone();
+    // Before the command is sent, so that neither a change nor the PID before it is missed.
+    let changes = reader.changes();
+    let all: Vec<UnitName> = reader.set().units.keys().cloned().collect();
+    let mut job = Job::about(reader.clone(), all);
+    let who = visitor.peer.words();
+    let planned = shared.handle.update(request.units, request.dry_run, who).await?;
+    let Planned { difference, warnings, job: notes } = planned.map_err(|why| match why {
+        Unplanned::Unsound(problems) => Refused::bad_configuration(
+            format!("nothing was changed, the files are not sound:\n{problems}").trim_end(),
+        ),
+        Unplanned::Refused(why) => Refused::cannot(why),
+    })?;
+    let units: BTreeSet<UnitName> = difference.0.keys().cloned().collect();
+    let accepted = JobLine::Accepted {
+        job: if notes.is_some() { shared.next_job() } else { 0 },
+        units: units.iter().map(ToString::to_string).collect(),
+    };
+    job.narrow(units);
+    let plan = JobLine::Plan { units: told(&difference, &reader), warnings };
+    Ok(stream::answer(StatusCode::OK, Form::Lines, async move |sink: Sink| {
+        sink.send(&plan).await?;
+        let Some(notes) = notes else { return sink.send(&JobLine::Done { ok: true }).await };
+        sink.send(&accepted).await?;
+        if request.wait { job.follow(&sink, notes, changes).await } else { Ok(()) }
+    }))
+}
+
+/// As it is sent.
+fn told(difference: &Difference, reader: &Reader) -> Vec<UnitDifference> {
+    let one = |(name, change): (&UnitName, &UnitChange)| {
+        let is_up = reader.unit(name.as_str()).is_some_and(|view| view.wanted);
+        let (what, follows, keys) = match change {
+            UnitChange::Added { is_enabled: true } => ("added", "start", Vec::new()),
+            UnitChange::Added { is_enabled: false } => ("added", "nothing", Vec::new()),
+            UnitChange::Removed => ("removed", "stop", Vec::new()),
+            UnitChange::Changed(keys) => {
+                let follows = match change.needs() {
+                    Change::Restart if !is_up => Change::NextStart,
+                    needs @ (Change::Boot
+                    | Change::NextStart
+                    | Change::AtOnce
+                    | Change::Restart
+                    | Change::Within) => needs,
+                };
+                let keys = keys.iter().map(|key| KeyDifference {
+                    key: key.key.clone(),
+                    old: key.old.clone(),
+                    new: key.new.clone(),
+                    in_force: key.change.as_str().to_owned(),
+                });
+                ("changed", follows.as_str(), keys.collect())
+            }
+        };
+        UnitDifference { unit: name.to_string(), what: what.to_owned(), follows: follows.to_owned(), keys }
+    };
+    difference.0.iter().map(one).collect()
+}

@@ -1,0 +1,85 @@
+//! Promises about other definitions that come while everything runs.
+
+use std::collections::BTreeSet;
+
+use crate::lifecycle::action::Action;
+use crate::lifecycle::sim::promise::{Moment, Promise, Seen, Verdict, hold};
+use crate::lifecycle::state::Label;
+use crate::units::name::UnitName;
+use crate::units::spec::Mode;
+
+/// All of them.
+pub(super) fn promises() -> Vec<Promise> {
+    vec![
+        Promise::new("an update touches only what has to be restarted for it", only_changed),
+        Promise::new("an update changes nobody's goal", goals_stay),
+        Promise::new(
+            "a process lives and ends by the definition that it was started with",
+            defined_without_process,
+        ),
+        Promise::new("what an update has asked for is in force when everything rests", in_force),
+    ]
+}
+
+fn only_changed(seen: &Seen<'_>) -> Verdict {
+    let Moment::Wished(Action::Report(report)) = seen.moment else { return Ok(()) };
+    let book = seen.book;
+    if !book.updating || report.label == report.was {
+        return Ok(());
+    }
+    let near: BTreeSet<UnitName> = book.renewed.iter().flat_map(|name| book.plan.around(name)).collect();
+    // What only follows one of them may have waited for what has become of it.
+    let follows = book.spec(&report.unit).after.iter().any(|other| near.contains(other));
+    hold(follows || near.contains(&report.unit), || {
+        format!("{} becomes {} for an update of others", report.unit, report.label.as_str())
+    })
+}
+
+fn goals_stay(seen: &Seen<'_>) -> Verdict {
+    let Moment::Settled(None, _) = seen.moment else { return Ok(()) };
+    let book = seen.book;
+    if !book.updating || book.is_ending() {
+        return Ok(());
+    }
+    for view in seen.supervisor.views() {
+        // What a restarted one conflicts with, or needs, follows it as it follows any restart.
+        let is_free = book.spec(&view.name).conflicts.is_empty();
+        let had = book.goals.get(&view.name).copied().unwrap_or(view.wanted);
+        hold(!is_free || !had || view.wanted, || {
+            format!("{} was wanted, and is not after an update", view.name)
+        })?;
+    }
+    Ok(())
+}
+
+fn defined_without_process(seen: &Seen<'_>) -> Verdict {
+    let Moment::Wished(Action::Define { spec }) = seen.moment else { return Ok(()) };
+    let old = &seen.book.defined[&spec.name];
+    let restarts = old.context.umask != spec.context.umask;
+    // Beside the old one comes up the new one, which has it.
+    let is_beside = spec.restart.mode == Mode::StartFirst;
+    hold(!restarts || is_beside || !seen.book.has_main(&spec.name), || {
+        format!("{} gets the definition of its next process while it has one", spec.name)
+    })
+}
+
+fn in_force(seen: &Seen<'_>) -> Verdict {
+    let Moment::Calm = seen.moment else { return Ok(()) };
+    let book = seen.book;
+    let takes = |name: &UnitName| {
+        // A test that fails leaves the old one in force, and so do a new one that does not come up beside it, what never
+        // comes up, and a person who has a word later.
+        let unit = &book.units[name];
+        let is_overtaken = unit.touched > book.updated_at;
+        let spec = book.spec(name);
+        let may_be_given_up = spec.reload.test.is_some() || spec.restart.mode == Mode::StartFirst;
+        !may_be_given_up && !matches!(unit.label, Label::Starting | Label::Waiting) && !is_overtaken
+    };
+    for (name, wanted) in book.wanted.iter().filter(|(name, _)| takes(name)) {
+        let asked_for = |defined: &std::sync::Arc<crate::units::spec::UnitSpec>| {
+            defined.context.umask == wanted.context.umask && defined.description == wanted.description
+        };
+        hold(asked_for(&book.defined[name]), || format!("{name} is not as the last update has said"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,349 @@
+//! Another set of definitions, taken over while everything runs: only the units that differ are touched.
+//!
+//! Who builds on whom changes for all units at the same moment, or the old order of one and the new order of another
+//! could make a circle together. Everything else a unit takes over when that does no harm: at rest, or up with nothing
+//! being done to it; see [`Unit::take_definition`]. So the old process is still stopped as its own definition says.
+//!
+//! An update that comes while another one is under way changes its mind: the last word counts, as everywhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::lifecycle::action::Action;
+use crate::lifecycle::event::{JobId, Reach};
+use crate::lifecycle::health::HealthWatch;
+use crate::lifecycle::job::{self, Expect};
+use crate::lifecycle::order::Links;
+use crate::lifecycle::planted::{Bug, planted};
+use crate::lifecycle::running::{MemoryWatch, Wish};
+use crate::lifecycle::state::Label;
+use crate::lifecycle::stop::After;
+use crate::lifecycle::supervisor::Supervisor;
+use crate::lifecycle::time::Time;
+use crate::lifecycle::unit::{Cx, Goal, State, Unit, Who};
+use crate::units::difference::{self, Difference, KeyChange, UnitChange};
+use crate::units::name::UnitName;
+use crate::units::spec::{Mode, UnitSet, UnitSpec};
+use crate::units::table::Change;
+
+/// A definition that a unit has not taken over yet.
+#[derive(Clone, Debug)]
+pub(super) struct Coming {
+    pub(super) spec: Arc<UnitSpec>,
+    /// It is of use only to the next process.
+    pub(super) restarts: bool,
+}
+
+/// What becomes of a definition whose first process does not come up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Back {
+    /// It is taken over at the next start.
+    Later,
+    /// It is given up.
+    Never,
+}
+
+impl Supervisor {
+    /// The definitions that are in force or will be, those of units on their way out left out.
+    #[must_use]
+    pub fn definitions(&self) -> UnitSet {
+        let stays = |unit: &&Unit| !self.leaving.contains(unit.name());
+        let units = self.units.values().filter(stays).map(|unit| (unit.name().clone(), unit.definition()));
+        UnitSet { units: units.collect(), aliases: BTreeMap::new() }
+    }
+
+    /// Takes `set` over: what is not in it stops and is forgotten, what is new starts if it is enabled, what differs
+    /// restarts if it has to. Answered as a job, for each unit that differs.
+    #[must_use]
+    pub fn adopt(&mut self, job: JobId, set: &UnitSet, now: Time) -> Vec<Action> {
+        if self.has_ended() {
+            return Vec::new();
+        }
+        self.now = self.now.max(now);
+        let Difference(changes) = Difference::between(&self.definitions(), set);
+        if self.ending.is_some() {
+            for name in changes.keys() {
+                let outcome = job::no(name, "svinit is shutting down".to_owned());
+                self.out.push(Action::Answer { job, outcome });
+            }
+            self.out.push(Action::JobDone { job });
+            return self.settle();
+        }
+        let needs = self.new_needs(set);
+        for name in changes.keys() {
+            self.define(name, set.units.get(name));
+        }
+        self.relate(set);
+        let mut expects = BTreeMap::new();
+        for (name, change) in &changes {
+            match self.carry_over(name, change) {
+                Ok(expect) => drop(expects.insert(name.clone(), expect)),
+                Err(outcome) => self.out.push(Action::Answer { job, outcome }),
+            }
+        }
+        for need in needs {
+            self.start(&need, Who::Unit);
+        }
+        self.jobs.begin(job, expects, &mut self.out);
+        self.settle()
+    }
+
+    /// What units that are to run require or want as `set` says, and did not before.
+    fn new_needs(&self, set: &UnitSet) -> Vec<UnitName> {
+        let mut found = Vec::new();
+        for (name, new) in &set.units {
+            let Some(unit) = self.units.get(name).filter(|unit| unit.goal == Goal::Up) else { continue };
+            let is_held = |other: &&UnitName| self.units.get(*other).is_some_and(|unit| unit.held);
+            let wants = new.wants.iter().filter(|other| !is_held(other) && !unit.spec.wants.contains(other));
+            let requires =
+                new.requires.iter().filter(|other| !is_held(other) && !unit.spec.requires.contains(other));
+            found.extend(requires.chain(wants).cloned());
+        }
+        found
+    }
+
+    /// Each unit knows what it is to be. Nothing is done to it yet.
+    fn define(&mut self, name: &UnitName, spec: Option<&Arc<UnitSpec>>) {
+        let Some(spec) = spec else {
+            self.leaving.insert(name.clone());
+            return;
+        };
+        let returns = self.leaving.remove(name);
+        if !self.units.contains_key(name) {
+            self.units.insert(name.clone(), Unit::new(Arc::clone(spec), self.now));
+            self.out.push(Action::Define { spec: Arc::clone(spec) });
+        } else {
+            // By what it is now: the change may be one of a definition that it has not taken over yet.
+            let needs_process = |key: &KeyChange| key.change == Change::Restart;
+            let spec = Arc::clone(spec);
+            self.with(name, |unit, _| {
+                let restarts = returns || difference::keys(&unit.spec, &spec).iter().any(needs_process);
+                unit.coming = Some(Coming { spec, restarts });
+            });
+        }
+    }
+
+    /// Who builds on whom is as `set` says from here on.
+    fn relate(&mut self, set: &UnitSet) {
+        for (name, new) in &set.units {
+            let Some(unit) = self.units.get_mut(name) else { continue };
+            let related = related(&unit.spec, new);
+            if !Arc::ptr_eq(&related, &unit.spec) {
+                self.queue.insert(name.clone());
+                self.unsaved.insert(name.clone());
+            }
+            unit.spec = related;
+            unit.beside.iter_mut().for_each(|beside| beside.spec = self::related(&beside.spec, new));
+        }
+        self.link();
+    }
+
+    fn link(&mut self) {
+        let units = self.units.iter().map(|(name, unit)| (name.clone(), Arc::clone(&unit.spec)));
+        self.links = Links::of(&UnitSet { units: units.collect(), aliases: BTreeMap::new() });
+    }
+
+    /// Does to one unit what its change needs, and says what is to be awaited, or the answer if there is one already.
+    fn carry_over(&mut self, name: &UnitName, change: &UnitChange) -> Result<Expect, job::Answered> {
+        let Some(unit) = self.units.get(name) else {
+            return Err(job::no(name, "there is no such unit".to_owned()));
+        };
+        let after = self.runs.last();
+        let is_wanted = unit.goal == Goal::Up;
+        match change {
+            UnitChange::Removed => {
+                self.bring_down(name, After::StayDown, "it is defined no longer");
+                Ok(Expect::Down)
+            }
+            UnitChange::Added { is_enabled } => {
+                let is_new = matches!(unit.state, State::Inactive);
+                // It is seen from here on, whatever becomes of it.
+                self.with(name, |_, _| {});
+                if !is_enabled {
+                    return Err(job::yes(name, "added; it is not enabled, so it is not started".to_owned()));
+                }
+                if is_new {
+                    self.start(name, Who::Update);
+                } else {
+                    // It was on its way out.
+                    self.renew(name);
+                }
+                Ok(Expect::Up { after })
+            }
+            UnitChange::Changed(_) if !is_wanted => {
+                Err(job::yes(name, "changed; in force when it is next started".to_owned()))
+            }
+            UnitChange::Changed(_) => {
+                let is_for_next = unit.coming.as_ref().is_some_and(|coming| coming.restarts);
+                if is_for_next || change.needs() == Change::Restart || planted(Bug::UpdateRestartsAll) {
+                    self.renew(name);
+                    return Ok(Expect::Up { after });
+                }
+                Err(job::yes(name, self.said_of(name, change)))
+            }
+        }
+    }
+
+    /// The unit begins anew, and with it what is part of it. What it requires is left as it is: an update is no word about
+    /// a unit that a person has stopped.
+    fn renew(&mut self, name: &UnitName) {
+        let Some(unit) = self.units.get(name) else { return };
+        let coming = unit.spec_to_come();
+        let is_first_looked_at = coming.reload.test.is_some() || coming.restart.mode == Mode::StartFirst;
+        if is_first_looked_at && matches!(unit.state, State::Ready(_)) {
+            return self.with(name, |unit, cx| {
+                unit.reach = Reach::Alone;
+                unit.wish(Wish::Restart, cx);
+            });
+        }
+        let was_active = !unit.is_down();
+        self.with(name, |unit, cx| unit.ask_start(Who::Person, cx));
+        self.queue.insert(name.clone());
+        if was_active {
+            self.restart_active(name, "its definition has changed");
+            self.restart_along(name, Reach::Alone);
+        }
+    }
+
+    fn said_of(&self, name: &UnitName, change: &UnitChange) -> String {
+        let coming = self.units.get(name).is_some_and(|unit| unit.coming.is_some());
+        match change.needs() {
+            Change::Boot => "changed; in force when svinit is next started".to_owned(),
+            Change::NextStart => "changed; in force when it is next started".to_owned(),
+            Change::AtOnce | Change::Restart | Change::Within if coming => {
+                "changed; in force as soon as it has come up".to_owned()
+            }
+            Change::AtOnce | Change::Restart | Change::Within => "changed, in force".to_owned(),
+        }
+    }
+
+    /// Units on their way out that have nothing left are no more.
+    pub(super) fn forget_those_that_left(&mut self) {
+        let down: Vec<UnitName> = self
+            .leaving
+            .iter()
+            .filter(|name| self.units.get(*name).is_some_and(Unit::is_down))
+            .cloned()
+            .collect();
+        let mut gone = BTreeSet::new();
+        for name in down {
+            let leftovers = self.units.get(&name).map(|unit| unit.leftovers.clone()).unwrap_or_default();
+            if !leftovers.is_empty() {
+                // They are not to be met by a successor, but there will be none.
+                self.with(&name, |unit, cx| leftovers.iter().for_each(|run| unit.tidying.clear(*run, cx)));
+                continue;
+            }
+            self.with(&name, |unit, cx| unit.clear_seen(cx));
+            self.book(&name, None);
+            self.units.remove(&name);
+            self.queue.remove(&name);
+            self.booting.remove(&name);
+            self.out.push(Action::Forget { unit: name.clone() });
+            gone.insert(name);
+        }
+        if !gone.is_empty() {
+            self.leaving.retain(|name| !gone.contains(name));
+            self.link();
+        }
+    }
+}
+
+/// `old` with the relations of `new`.
+fn related(old: &Arc<UnitSpec>, new: &UnitSpec) -> Arc<UnitSpec> {
+    let is_same = (&old.requires, &old.wants, &old.after, &old.part_of, &old.conflicts)
+        == (&new.requires, &new.wants, &new.after, &new.part_of, &new.conflicts);
+    if is_same {
+        return Arc::clone(old);
+    }
+    Arc::new(UnitSpec {
+        requires: new.requires.clone(),
+        wants: new.wants.clone(),
+        after: new.after.clone(),
+        part_of: new.part_of.clone(),
+        conflicts: new.conflicts.clone(),
+        ..UnitSpec::clone(old)
+    })
+}
+
+impl Unit {
+    /// What it is, or will be by itself. When a person has overtaken its restart, it stays what it is.
+    fn definition(&self) -> Arc<UnitSpec> {
+        if let (Some(successor), None) = (&self.beside.successor, &self.coming) {
+            return Arc::clone(&successor.spec);
+        }
+        let stays = match &self.state {
+            State::Starting(_) => self.pending.is_none(),
+            State::Ready(ready) => self.pending.is_none() && !ready.is_to_restart(),
+            State::Inactive
+            | State::Completed
+            | State::Failed
+            | State::Backoff { .. }
+            | State::Waiting
+            | State::Gate(_)
+            | State::Preparing(_)
+            | State::Stopping(_) => false,
+        };
+        let coming = self.coming.as_ref().filter(|coming| !(coming.restarts && stays));
+        Arc::clone(coming.map_or(&self.spec, |coming| &coming.spec))
+    }
+
+    /// Takes over what it is to be, if it is where that does no harm.
+    pub(super) fn take_definition(&mut self, cx: &mut Cx<'_>) {
+        let Some(Coming { restarts, .. }) = self.coming else { return };
+        let may = match &self.state {
+            State::Inactive | State::Completed | State::Failed | State::Backoff { .. } | State::Waiting => {
+                true
+            }
+            State::Ready(ready) => !restarts && self.pending.is_none() && !ready.is_busy(),
+            State::Gate(_) | State::Preparing(_) | State::Starting(_) | State::Stopping(_) => false,
+        };
+        if !may && !planted(Bug::DefinitionTakenTooEarly) {
+            return;
+        }
+        let Some(Coming { spec, .. }) = self.coming.take().filter(|_| !planted(Bug::DefinitionLost)) else {
+            return;
+        };
+        let old = std::mem::replace(&mut self.spec, Arc::clone(&spec));
+        cx.out.push(Action::Define { spec: Arc::clone(&spec) });
+        let State::Ready(ready) = &mut self.state else { return };
+        if old.health != spec.health {
+            if let Some(watch) = &mut ready.health {
+                watch.abandon(&mut self.tidying, cx);
+            }
+            ready.health = spec.health.as_ref().map(|rule| HealthWatch::new(rule, cx.now));
+        }
+        if old.limits != spec.limits {
+            ready.memory = MemoryWatch::new(&spec.limits, cx.limits_enforced, cx.now);
+        }
+    }
+
+    /// The definition that the next process is for, from here on. Comes back with it.
+    pub(super) fn take_for_next(&mut self, cx: &mut Cx<'_>) -> Arc<UnitSpec> {
+        let Some(Coming { spec, .. }) = self.coming.take() else { return Arc::clone(&self.spec) };
+        cx.out.push(Action::Define { spec: Arc::clone(&spec) });
+        spec
+    }
+
+    /// The one that was to have the new definition does not come. Whoever asked for it by `how` has it, or has not.
+    pub(super) fn put_definition_back(&mut self, spec: &Arc<UnitSpec>, how: Back, cx: &mut Cx<'_>) {
+        if Arc::ptr_eq(spec, &self.spec) || **spec == *self.spec {
+            return;
+        }
+        cx.out.push(Action::Define { spec: Arc::clone(&self.spec) });
+        if how == Back::Later && self.coming.is_none() {
+            self.coming = Some(Coming { spec: Arc::clone(spec), restarts: true });
+        }
+    }
+
+    /// The definition that a restart is for.
+    pub(super) fn spec_to_come(&self) -> &Arc<UnitSpec> {
+        self.coming.as_ref().map_or(&self.spec, |coming| &coming.spec)
+    }
+
+    /// The last that is seen of it is that it is down.
+    fn clear_seen(&mut self, cx: &mut Cx<'_>) {
+        if self.label() != Label::Inactive {
+            self.enter(State::Inactive, "it is defined no longer", cx);
+        }
+    }
+}

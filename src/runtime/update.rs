@@ -1,0 +1,212 @@
+//! Other definitions while everything runs: read as at the start, compared with what is in force, taken over by the
+//! machine, and followed here when it says so, unit by unit.
+//!
+//! Files with any mistake change nothing at all. What is easy to get wrong: a unit takes its new definition over when it
+//! can, not when it is read, so what is done for a process goes by the set that is kept here, and not by the files.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::os::clock;
+use crate::os::files;
+use crate::os::own;
+use crate::os::user;
+use crate::runtime::boot;
+use crate::runtime::driver::Driver;
+use crate::runtime::handle::{JobNote, Sources};
+use crate::runtime::hands::Hands;
+use crate::runtime::kept::Which;
+use crate::runtime::load;
+use crate::runtime::prepare;
+use crate::units::difference::{self, Difference, UnitChange};
+use crate::units::name::UnitName;
+use crate::units::problem::Problems;
+use crate::units::spec::{LogLevel, UnitSet, UnitSpec};
+use crate::units::table::Change;
+
+/// What an update would do, or does.
+#[derive(Debug)]
+pub struct Planned {
+    /// By unit.
+    pub difference: Difference,
+    /// What looks wrong but stops nothing.
+    pub warnings: Vec<String>,
+    /// The answers, if it is being done.
+    pub job: Option<mpsc::UnboundedReceiver<JobNote>>,
+}
+
+/// Why nothing is changed.
+#[derive(Debug)]
+pub enum Unplanned {
+    /// The files are not sound.
+    Unsound(Problems),
+    /// It cannot be done like this; in words.
+    Refused(String),
+}
+
+struct Plan {
+    set: UnitSet,
+    sources: Sources,
+    difference: Difference,
+    warnings: Vec<String>,
+}
+
+impl Driver {
+    /// Says what the files would change, and changes it unless it is only to be said.
+    pub(super) fn update(&mut self, names: &[String], is_dry: bool, who: &str) -> Result<Planned, Unplanned> {
+        let plan = self.plan(names)?;
+        let Plan { set, sources, difference, warnings } = plan;
+        if is_dry {
+            return Ok(Planned { difference, warnings, job: None });
+        }
+        self.hands.pump.say(None, LogLevel::Info, &format!("{who}: {}", words(&difference)));
+        let (notes, answers) = mpsc::unbounded_channel();
+        let job = self.jobs.open(notes);
+        self.hands.coming = sources;
+        for name in self.hands.coming.keys().filter(|name| !difference.0.contains_key(*name)) {
+            self.board.set_source(name, self.hands.coming.get(name).cloned());
+        }
+        Arc::make_mut(&mut self.hands.setting.set).aliases.clone_from(&set.aliases);
+        own::expect_descriptors(boot::descriptors(&set));
+        self.hands.held.hand_on(&set);
+        let now = clock::now();
+        let actions = self.supervisor.adopt(job, &set, now);
+        self.perform(actions, now);
+        self.board.set_definitions(Arc::clone(&self.hands.setting.set));
+        Ok(Planned { difference, warnings, job: Some(answers) })
+    }
+
+    /// HUP: what comes of it is in the log.
+    pub(super) fn update_by_signal(&mut self) {
+        if let Err(why) = self.update(&[], false, "SIGHUP") {
+            let text = match why {
+                Unplanned::Unsound(problems) => problems.to_string(),
+                Unplanned::Refused(why) => why,
+            };
+            for line in text.lines() {
+                self.hands.pump.say(None, LogLevel::Error, line);
+            }
+            self.hands.pump.say(None, LogLevel::Error, "SIGHUP: nothing was changed");
+        }
+    }
+
+    fn plan(&self, names: &[String]) -> Result<Plan, Unplanned> {
+        let setting = &self.hands.setting;
+        let loaded =
+            load::load(&setting.paths, &|name| std::env::var(name).ok()).map_err(Unplanned::Unsound)?;
+        let sources = loaded.by_unit();
+        let mut warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+        if loaded.daemon != setting.daemon {
+            warnings.push(
+                "svinit.toml differs: what it says of svinit itself is in force when svinit is next started"
+                    .to_owned(),
+            );
+        }
+        let mut set = loaded.set;
+        let current = self.supervisor.definitions();
+        if let Some(main) = setting.foreground.as_ref().and_then(|main| current.units.get(main)) {
+            if let Some(other) = set.find(main.name.as_str()) {
+                let place = other.origin.display();
+                return Err(Unplanned::Refused(format!(
+                    "{} runs the command that svinit was given, and {place} defines a unit of that name: rename it",
+                    main.name
+                )));
+            }
+            // It is of no file. What it waited for when it was started may be no more.
+            let mut spec = UnitSpec::clone(main);
+            spec.wants.retain(|name| set.units.contains_key(name));
+            set.units.insert(spec.name.clone(), Arc::new(spec));
+        }
+        if !names.is_empty() {
+            let wanted = resolve(names, &setting.set, &set)?;
+            set = difference::only(&current, &set, &wanted).map_err(Unplanned::Refused)?;
+        }
+        if set.units.is_empty() {
+            let why = "no unit would be left, and svinit would end: that is svctl shutdown";
+            return Err(Unplanned::Refused(why.to_owned()));
+        }
+        let difference = Difference::between(&current, &set);
+        Ok(Plan { set, sources, difference, warnings })
+    }
+
+    /// The unit is from here on as the machine says.
+    pub(super) fn define(&mut self, spec: &Arc<UnitSpec>) {
+        self.hands.define(spec);
+        self.board.set_definitions(Arc::clone(&self.hands.setting.set));
+        self.board.set_source(&spec.name, self.hands.coming.get(&spec.name).cloned());
+    }
+
+    /// The unit is no more.
+    pub(super) fn forget(&mut self, unit: &UnitName) {
+        self.hands.forget_unit(unit);
+        self.board.forget(unit, Arc::clone(&self.hands.setting.set));
+    }
+}
+
+/// The units that are meant, be they there or in the files only.
+fn resolve(names: &[String], old: &UnitSet, new: &UnitSet) -> Result<BTreeSet<UnitName>, Unplanned> {
+    let one = |name: &String| match (old.find(name), new.find(name)) {
+        (Some(spec), _) | (None, Some(spec)) => Ok(spec.name.clone()),
+        (None, None) => {
+            Err(Unplanned::Refused(format!("no unit is named {name:?}, neither here nor in the files")))
+        }
+    };
+    names.iter().map(one).collect()
+}
+
+/// "web restarts; api is added".
+fn words(difference: &Difference) -> String {
+    let one = |(name, change): (&UnitName, &UnitChange)| match change {
+        UnitChange::Added { .. } => format!("{name} is added"),
+        UnitChange::Removed => format!("{name} is removed"),
+        UnitChange::Changed(_) if change.needs() == Change::Restart => format!("{name} restarts"),
+        UnitChange::Changed(_) => format!("{name} changes"),
+    };
+    let all: Vec<String> = difference.0.iter().map(one).collect();
+    if all.is_empty() { "nothing differs".to_owned() } else { all.join("; ") }
+}
+
+impl Hands {
+    /// What belongs to the unit follows its new definition.
+    fn define(&mut self, spec: &Arc<UnitSpec>) {
+        let name = &spec.name;
+        let is_new = !self.setting.set.units.contains_key(name);
+        Arc::make_mut(&mut self.setting.set).units.insert(name.clone(), Arc::clone(spec));
+        self.pump.adopt(spec);
+        self.warned.retain(|(unit, _)| unit != name);
+        if !self.runs.is_alive(name) {
+            // Both are made for the user and the limits of a definition, and are made again when they are needed.
+            self.withdraw_group(name);
+            self.signs.drop_socket(name);
+        }
+        if prepare::needs_dir(spec) && !self.setting.dir.exists() {
+            // Whether it can be used is seen when something is put there.
+            let above = self.setting.dir.parent().map_or(Ok(()), |above| files::make_dir(above, 0o711));
+            let _ = above.and_then(|()| files::make_dir(&self.setting.dir, 0o711));
+        }
+        if self.held.has(name) || (is_new && spec.enabled && !spec.sockets.is_empty()) {
+            let fitted = user::resolve(&spec.context).and_then(|ids| self.held.fit(spec, ids.as_ref()));
+            if let Err(error) = fitted {
+                // Told, and tried again, when the unit is started.
+                self.pump.say(Some(name), LogLevel::Debug, &error.to_string());
+            }
+        }
+    }
+
+    /// Nothing of the unit is left: neither is anything of ours for it.
+    fn forget_unit(&mut self, unit: &UnitName) {
+        let set = Arc::make_mut(&mut self.setting.set);
+        set.units.remove(unit);
+        set.aliases.retain(|_, own| own != unit);
+        self.coming.remove(unit);
+        self.held.release(unit);
+        self.signs.let_go(unit, &Which::All);
+        self.signs.drop_socket(unit);
+        self.withdraw_group(unit);
+        self.credentials.remove(unit);
+        self.warned.retain(|(warned, _)| warned != unit);
+        self.pump.forget(unit);
+    }
+}
