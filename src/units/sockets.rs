@@ -3,7 +3,7 @@
 //! The order matters: the first is descriptor 3. It is the order in which the names were first written, the lowest layer
 //! first, so that a layer which changes a backlog does not renumber what a service was told.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use toml::de::DeValue;
 
@@ -15,7 +15,7 @@ use crate::units::socket::{
     BACKLOG_DEFAULT, MODE_DEFAULT, SocketAddress, SocketSpec, SocketType, check_name, takes,
 };
 use crate::units::source::Place;
-use crate::units::spec::{DaemonSpec, HostPort};
+use crate::units::spec::{DaemonSpec, HTTP_PORT, HostPort};
 use crate::units::table::{
     Bad, Field, Item, Key, KeyInfo, Keys, Reader, Shape, Shower, Value, above_the_first, bare_or_quoted,
 };
@@ -271,6 +271,15 @@ pub(crate) fn check_all(units: &[Drawn], daemon: &DaemonSpec, reader: &mut Reade
         {
             let message = format!("{address} is where svinit itself serves /health, as svinit.toml says");
             reader.error_with_help(place(written), message, "take another address here or there");
+        }
+        let usual = SocketAddress::Inet(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), HTTP_PORT));
+        if daemon.http_listen.is_none() && address.clashes(kind(written), &usual, (SocketType::Stream, false))
+        {
+            let message =
+                format!("{address} is where svinit itself serves /health unless it is told otherwise");
+            let help =
+                "take another address, or write listen = \"off\" or another one below [http] of svinit.toml";
+            reader.warning(place(written), message, help);
         }
         let earlier = all[..number].iter().find(|(_, other)| {
             let is_shared = is_sharing(written) && is_sharing(other);

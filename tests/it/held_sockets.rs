@@ -543,3 +543,30 @@ fn what_is_wrong_with_sockets_is_known_before_anything_is_started() {
         "{said}"
     );
 }
+
+#[test]
+fn a_check_tells_who_is_in_the_way_here_and_not_of_svinits_own() {
+    let at = address();
+    let taken = TcpListener::bind(format!("{}:0", at.split(':').next().unwrap())).unwrap();
+    let svinit = Setup::new().file("server.py", SERVER).unit("web", &web(&at)).start();
+    svinit.wait_for("web", "ready");
+    let sound = svinit.svctl("check");
+    assert!(sound.code == 0 && !sound.stdout.contains("listen on"), "{sound:?}");
+    let other = format!(
+        "command = 'x'\n[sockets]\nhttp = '{}'\nfile = 'unix:/nowhere/at/all.sock'\n",
+        taken.local_addr().unwrap()
+    );
+    fs::write(svinit.path("units/other.toml"), other).unwrap();
+    let told = svinit.svctl("check");
+    assert_eq!(told.code, 0, "warnings: {told:?}");
+    let own = format!("(PID {})", std::process::id());
+    assert!(told.stdout.contains("address in use by") && told.stdout.contains(&own), "{told:?}");
+    assert!(told.stdout.contains("there is no directory /nowhere/at (make it in the image"), "{told:?}");
+    // Files that are named may be meant for another machine.
+    let path = svinit.path("units");
+    let named = svinit.svctl_args(&["check", path.to_str().unwrap()]);
+    assert!(!named.stdout.contains("address in use"), "{named:?}");
+    assert!(
+        svinit.svctl_args(&["check", "--here", path.to_str().unwrap()]).stdout.contains("address in use")
+    );
+}

@@ -260,3 +260,16 @@ fn a_key_below_the_table_that_belongs_above_it_is_told_so() {
         "{said}"
     );
 }
+
+#[test]
+fn the_address_of_health_is_warned_of_while_nobody_has_chosen_another() {
+    let unit = "== web.toml\ncommand = 'x'\n[sockets]\nhttp = '127.0.0.1:9500'\n";
+    let said: String = good(unit).warnings.iter().map(|problem| format!("{problem}\n")).collect();
+    assert_snapshot!(said, @r#"
+web.toml:3:8: warning: 127.0.0.1:9500 is where svinit itself serves /health unless it is told otherwise; take another address, or write listen = "off" or another one below [http] of svinit.toml
+  3 | http = '127.0.0.1:9500'
+    |        ^^^^^^^^^^^^^^^^
+"#);
+    let udp = unit.replace("'127.0.0.1:9500'", "{ address = '127.0.0.1:9500', type = 'datagram' }");
+    assert!(good(&udp).warnings.is_empty());
+}
