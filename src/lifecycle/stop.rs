@@ -163,11 +163,15 @@ impl Unit {
     pub(super) fn leave(&mut self, cx: &mut Cx<'_>) {
         let State::Ready(ready) = &self.state else { return };
         let main = Some(ready.main);
-        let unasked = if ready.is_to_restart() { After::StartAgain } else { After::Judge };
-        let after = self.pending.take().unwrap_or(unasked);
-        if after == After::Judge {
+        let wanted_anew = ready.is_to_restart();
+        if self.pending.is_none() {
             cx.notes.push(Note::Ended);
         }
+        if wanted_anew {
+            self.withdraw_successor("a newer one was asked for", cx);
+        }
+        let unasked = if wanted_anew { After::StartAgain } else { self.after_its_own_end() };
+        let after = self.pending.take().unwrap_or(unasked);
         self.begin_stop_without_main(after, Cause::Leaving, "said by itself that it stops".to_owned(), cx);
         let kill_at = cx.now.after(self.spec.stop.timeout);
         if let State::Stopping(stopping) = &mut self.state {

@@ -24,11 +24,12 @@ fn report<'a>(seen: &Seen<'a>) -> Option<&'a Report> {
     }
 }
 
-/// The unit may be on its way down for its own sake: it is ill, or may have hung.
+/// The unit may be on its way down for its own sake: it is ill, may have hung, or has said that it stops.
 fn has_trouble(book: &Book, unit: &UnitName) -> bool {
+    let leaves = book.runs.values().any(|r| r.unit == *unit && r.leaves.is_some() && r.end.is_none());
     let last = book.runs.values().rev().find(|r| r.unit == *unit && r.topic == "health" && r.end.is_some());
     let is_ill = last.and_then(|r| r.end.as_ref()).is_some_and(|end| !end.is_well());
-    is_ill || book.spec(unit).watchdog.is_some()
+    is_ill || leaves || book.spec(unit).watchdog.is_some()
 }
 
 fn nobody_is_missing(seen: &Seen<'_>) -> Verdict {

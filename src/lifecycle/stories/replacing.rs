@@ -381,3 +381,21 @@ fn what_is_said_of_a_replacement() {
         ",
     );
 }
+
+#[test]
+fn an_old_one_that_says_that_it_stops_makes_room_at_once_and_does_not_come_back() {
+    check(
+        [web()],
+        "
+        0    boot        => [web waiting], spawn #1 web, [web starting]
+        1    spawned #1  => nothing
+        2    ready #1    => [web ready]
+        1000 restart web => spawn #2 web
+        1001 leaving #1  => [web starting]
+        1002 exit #1 0   => kill #1*
+        1003 gone #1     => nothing
+        1004 spawned #2  => nothing
+        1005 ready #2    => [web ready], job 1 web ok, job 1 done
+        ",
+    );
+}
