@@ -180,6 +180,12 @@ impl Board {
         }
     }
 
+    /// What `unit` is shown to have been read from.
+    #[must_use]
+    pub fn source(&self, unit: &UnitName) -> Option<Vec<SourceText>> {
+        self.lock().sources.get(unit).cloned()
+    }
+
     /// Shows `set` as the definitions in force. Called by the driver only.
     pub fn set_definitions(&self, set: Arc<UnitSet>) {
         self.lock().set = set;

@@ -113,6 +113,10 @@ pub struct Hands {
     pub(super) oom: OomWatch,
     /// The files of units as they were read last, shown as theirs when what they say is in force.
     pub(super) coming: Sources,
+    /// What they say.
+    pub(super) planned: UnitSet,
+    /// The files before them, of units that they change.
+    pub(super) former: Sources,
     /// HUP has come: the files are to be read again.
     pub(super) hung_up: bool,
     /// Sockets, open over everything that becomes of their units.
@@ -169,6 +173,8 @@ impl Hands {
             groups: BTreeMap::new(),
             oom,
             coming: Sources::new(),
+            planned: UnitSet::default(),
+            former: Sources::new(),
             hung_up: false,
             held: Held::default(),
             credentials: BTreeMap::new(),

@@ -64,7 +64,10 @@ impl Driver {
         self.hands.pump.say(None, LogLevel::Info, &format!("{who}: {}", words(&difference)));
         let (notes, answers) = mpsc::unbounded_channel();
         let job = self.jobs.open(notes);
+        let former = |name: &UnitName| Some((name.clone(), self.board.source(name)?));
+        self.hands.former = difference.0.keys().filter_map(former).collect();
         self.hands.coming = sources;
+        self.hands.planned.clone_from(&set);
         for name in self.hands.coming.keys().filter(|name| !difference.0.contains_key(*name)) {
             self.board.set_source(name, self.hands.coming.get(name).cloned());
         }
@@ -135,7 +138,10 @@ impl Driver {
     pub(super) fn define(&mut self, spec: &Arc<UnitSpec>) {
         self.hands.define(spec);
         self.board.set_definitions(Arc::clone(&self.hands.setting.set));
-        self.board.set_source(&spec.name, self.hands.coming.get(&spec.name).cloned());
+        // A definition that is given up goes with its files: those before it are in force again.
+        let is_planned = self.hands.planned.units.get(&spec.name).is_some_and(|planned| *planned == *spec);
+        let texts = if is_planned { &self.hands.coming } else { &self.hands.former };
+        self.board.set_source(&spec.name, texts.get(&spec.name).cloned());
     }
 
     /// The unit is no more.
@@ -201,6 +207,7 @@ impl Hands {
         set.units.remove(unit);
         set.aliases.retain(|_, own| own != unit);
         self.coming.remove(unit);
+        self.former.remove(unit);
         self.held.release(unit);
         self.signs.let_go(unit, &Which::All);
         self.signs.drop_socket(unit);
