@@ -473,9 +473,13 @@ impl Unit {
             }
             (Chore::Test { then: Wish::Restart | Wish::Remedy, .. }, Verdict::Failed { why, said }) => {
                 let why = format!("not restarted, it goes on as it was: its test {why}");
-                self.coming = None;
+                // Whoever asked meanwhile is answered by the test of their own, and with them whoever asked before.
+                let is_last = ready.next != Some(Wish::Restart);
                 self.why.clone_from(&why);
-                cx.notes.push(Note::NotRestarted(Unwell { why, said }));
+                if is_last {
+                    self.coming = None;
+                    cx.notes.push(Note::NotRestarted(Unwell { why, said }));
+                }
                 self.chore_done(cx);
             }
             (Chore::Test { then: Wish::Reload, .. }, Verdict::Failed { why, said }) => {

@@ -662,6 +662,24 @@ fn want_of_room_is_no_fault_of_the_unit_and_is_tried_again_for_ever() {
 }
 
 #[test]
+fn who_asks_for_a_restart_while_one_is_tested_is_answered_by_a_test_of_their_own() {
+    let mut nginx = unit("nginx");
+    nginx.reload.test = Some(argv("nginx -t"));
+    check(
+        [nginx],
+        "
+        0  boot          => [nginx waiting], spawn #1 nginx, [nginx starting]
+        0  spawned #1    => [nginx ready]
+        20 restart nginx => test #2 nginx
+        21 restart nginx => nothing
+        22 exit #2 1     => kill #2*, test #3 nginx
+        22 gone #2       => nothing
+        23 exit #3 1     => kill #3*, job 1 nginx no, job 1 done, job 2 nginx no, job 2 done
+    ",
+    );
+}
+
+#[test]
 fn a_failed_test_leaves_the_old_process_alone() {
     let mut nginx = unit("nginx");
     nginx.reload.how = Some(ReloadHow::Signal(SignalName("HUP".to_owned())));
