@@ -15,7 +15,7 @@ FLAGS := target."cfg(all(target_os = \"linux\", target_env = \"gnu\"))".rustflag
   ["--remap-path-prefix=$(CARGO_HOME)=/cargo", "--remap-path-prefix=$(CURDIR)=/svinit"$(PACKED)]
 RELEASE = $(CARGO) build --release --locked --config '$(FLAGS)'
 
-.PHONY: help build reproducible run bench test check-model mutants coverage sweep fuzz soak lint deny install clean
+.PHONY: help build reproducible run bench test check-model mutants coverage sweep fuzz soak proof lint deny install clean
 
 help:
 	@echo "make run                nginx, a Django app and PostgreSQL as units of one svinit, in the foreground"
@@ -26,6 +26,7 @@ help:
 	@echo "make sweep              each system call of svinit fails once: half an hour"
 	@echo "make fuzz               a million inputs for everything that reads bytes of others"
 	@echo "make soak               15 minutes of restarts, crashes, requests and logs; nothing may grow"
+	@echo "make proof               100,000 requests through each planned change, and none may fail"
 	@echo "make lint               formatting, clippy with warnings as errors, cargo-deny, shellcheck"
 	@echo "make build              target/.../release/svinit, one static file"
 	@echo "make bench              svinit, a floor and other supervisors in turns, and the table of ratios"
@@ -72,6 +73,11 @@ fuzz:
 # SOAK=60 for one minute.
 soak:
 	SOAK=$(or $(SOAK),900) $(CARGO) test --release --locked --test soak
+
+# PROOF=5000 for a quick look, UPDATE=1 writes the tables of README.md.
+proof:
+	@scripts/setup test
+	PROOF=$(or $(PROOF),100000) $(CARGO) test --release --locked --test proof
 
 reproducible:
 	@scripts/reproducible
