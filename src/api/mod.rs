@@ -10,3 +10,4 @@ pub mod log;
 pub mod openapi;
 pub mod place;
 pub mod status;
+pub mod upgrade;

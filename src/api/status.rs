@@ -116,6 +116,15 @@ pub struct SupervisorStatus {
     pub http: Option<String>,
     /// How processes are attributed: `cgroup` or `tag`.
     pub tracking: String,
+    /// How often svinit has executed itself: upgrades in place.
+    #[serde(default)]
+    pub upgrades: u64,
+    /// How long nobody listened the last time, in milliseconds.
+    #[serde(default)]
+    pub paused_ms: Option<f64>,
+    /// The program on the disk is another than the one that runs: `svctl upgrade`.
+    #[serde(default)]
+    pub replaced: bool,
 }
 
 /// `GET /v1/units/NAME/definition`: the unit as it is in force, secrets by path only.

@@ -78,6 +78,9 @@ pub(crate) fn supervisor(reader: &Reader) -> SupervisorStatus {
         unit_paths: info.unit_paths.iter().map(|path| path.display().to_string()).collect(),
         http: info.http.map(|at| at.to_string()),
         tracking: info.tracking.to_owned(),
+        upgrades: info.program.upgrades,
+        paused_ms: info.program.paused.map(|paused| (paused.as_secs_f64() * 1e6).round() / 1e3),
+        replaced: info.program.binary.as_ref().is_some_and(|binary| binary.is_replaced()),
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Query, State};
-use hyper::StatusCode;
 use hyper::header::ACCEPT;
 use hyper::http::{HeaderMap, Response};
+use hyper::{StatusCode, Version};
 use serde::Deserialize;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -16,7 +17,8 @@ use crate::control::convert;
 use crate::control::names;
 use crate::control::refusal::Refused;
 use crate::control::routes::{Asked, Shared};
-use crate::control::stream::{self, Form, Left, Sink};
+use crate::control::stream::{self, Form, Left, Line, Sink, Topic};
+use crate::runtime::clients::Wire;
 use crate::runtime::handle::{Change, Reader};
 use crate::units::name::UnitName;
 
@@ -32,6 +34,8 @@ pub(crate) struct Which {
 pub(crate) async fn get(
     State(shared): State<Shared>,
     which: Asked<Which>,
+    wire: Option<Extension<Arc<Wire>>>,
+    version: Version,
     headers: HeaderMap,
 ) -> Result<Response<Body>, Refused> {
     let Query(which) = which?;
@@ -42,13 +46,24 @@ pub(crate) async fn get(
     let changes = reader.changes();
     let from = reader.change_id();
     let initial = which.initial || missed_some(&headers, from);
+    let line = Line::of(wire, version, Topic::Events { units: units.clone(), form });
     let told = Told { reader, units, from };
-    Ok(stream::answer(StatusCode::OK, form, async move |sink: Sink| {
+    Ok(stream::answer(StatusCode::OK, form, line, async move |sink: Sink| {
         if initial {
             told.standing(&sink).await?;
         }
         told.follow(&sink, changes).await
     }))
+}
+
+/// Goes on where a svinit before this one stopped.
+pub(crate) async fn go_on(
+    sink: Sink,
+    reader: Reader,
+    units: Option<Vec<UnitName>>,
+    changes: broadcast::Receiver<Arc<Change>>,
+) -> Result<(), Left> {
+    Told { reader, units, from: 0 }.follow(&sink, changes).await
 }
 
 fn wants_events(headers: &HeaderMap) -> bool {

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use hyper::StatusCode;
 use hyper::http::Response;
+use hyper::{StatusCode, Version};
+use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
 
@@ -18,11 +19,12 @@ use crate::control::names;
 use crate::control::refusal::Refused;
 use crate::control::routes::Shared;
 use crate::control::server::Visitor;
-use crate::control::stream::{self, Form, Left, Sink};
+use crate::control::stream::{self, Form, Left, Line, Sink, Topic};
 use crate::lifecycle::action;
-use crate::lifecycle::event::{Command, Otherwise, Reach, Whom};
+use crate::lifecycle::event::{Command, JobId, Otherwise, Reach, Whom};
 use crate::lifecycle::state::UnitView;
 use crate::lifecycle::time::Time;
+use crate::runtime::clients::Wire;
 use crate::runtime::handle::{Change, JobNote, Reader};
 use crate::units::name::UnitName;
 use crate::units::signal;
@@ -31,6 +33,8 @@ use crate::units::spec::SignalName;
 pub(crate) async fn post(
     State(shared): State<Shared>,
     Extension(visitor): Extension<Visitor>,
+    wire: Option<Extension<Arc<Wire>>>,
+    version: Version,
     body: Bytes,
 ) -> Result<Response<Body>, Refused> {
     let request: JobRequest = serde_json::from_slice(&body)
@@ -42,19 +46,34 @@ pub(crate) async fn post(
 
     // Before the command is sent, so that neither a change nor the PID before it is missed.
     let changes = reader.changes();
-    let job = Job::about(reader, units.clone());
-    let notes = shared.handle.job(command).await?;
-    let accepted =
-        JobLine::Accepted { job: shared.next_job(), units: units.iter().map(ToString::to_string).collect() };
+    let told = Story::about(&reader, units.iter().cloned());
+    let (job, notes) = shared.handle.job(command).await?;
+    let accepted = JobLine::Accepted { job: job.0, units: units.iter().map(ToString::to_string).collect() };
     if !request.wait {
-        return Ok(stream::answer(StatusCode::ACCEPTED, Form::Lines, async move |sink: Sink| {
+        let line = Line::of(wire, version, Topic::Whole);
+        return Ok(stream::answer(StatusCode::ACCEPTED, Form::Lines, line, async move |sink: Sink| {
             sink.send(&accepted).await
         }));
     }
-    Ok(stream::answer(StatusCode::OK, Form::Lines, async move |sink: Sink| {
+    let story = told.numbered(job, units.into_iter().collect());
+    let line = Line::of(wire, version, Topic::Job(story.clone()));
+    let job = Job::of(reader, story, line.as_ref());
+    Ok(stream::answer(StatusCode::OK, Form::Lines, line, async move |sink: Sink| {
         sink.send(&accepted).await?;
         job.follow(&sink, notes, changes).await
     }))
+}
+
+/// Goes on where a svinit before this one stopped.
+pub(crate) async fn go_on(
+    sink: Sink,
+    reader: Reader,
+    story: Story,
+    wire: Arc<Wire>,
+    notes: mpsc::UnboundedReceiver<JobNote>,
+    changes: broadcast::Receiver<Arc<Change>>,
+) -> Result<(), Left> {
+    Job { reader, story, wire: Some(wire) }.follow(&sink, notes, changes).await
 }
 
 fn command(request: &JobRequest, units: Vec<UnitName>) -> Result<Command, Refused> {
@@ -111,27 +130,48 @@ fn list(units: &[UnitName]) -> String {
     words.join(", ")
 }
 
-/// One job as it is told to who asked for it.
-pub(crate) struct Job {
-    reader: Reader,
+/// What has to be known of a command to tell what becomes of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Story {
+    job: JobId,
     began: Time,
-    before: BTreeMap<UnitName, Arc<UnitView>>,
+    /// Main processes when it was asked for.
+    before: BTreeMap<UnitName, i32>,
     units: BTreeSet<UnitName>,
     ok: bool,
 }
 
-impl Job {
-    /// About these units, as they are now.
-    pub(crate) fn about(reader: Reader, units: impl IntoIterator<Item = UnitName>) -> Self {
+impl Story {
+    /// About these units, as they are now. Its number is to come.
+    pub(crate) fn about(reader: &Reader, units: impl IntoIterator<Item = UnitName>) -> Self {
         let units: BTreeSet<UnitName> = units.into_iter().collect();
-        let before = |name: &UnitName| Some((name.clone(), reader.unit(name.as_str())?));
-        let (began, before) = ((reader.info().clock)(), units.iter().filter_map(before).collect());
-        Self { reader, began, before, units, ok: true }
+        let pid = |name: &UnitName| reader.unit(name.as_str()).and_then(|unit| unit.pid);
+        let before = units.iter().filter_map(|name| Some((name.clone(), pid(name)?.0))).collect();
+        Self { job: JobId(0), began: (reader.info().clock)(), before, units, ok: true }
     }
 
-    /// What it turned out to be about.
-    pub(crate) fn narrow(&mut self, units: BTreeSet<UnitName>) {
-        self.units = units;
+    /// The command's number.
+    pub(crate) fn job(&self) -> JobId {
+        self.job
+    }
+
+    /// The same, with its number, and about those of its units that it turned out to be about.
+    pub(crate) fn numbered(self, job: JobId, units: BTreeSet<UnitName>) -> Self {
+        Self { job, units, ..self }
+    }
+}
+
+/// One job as it is told to who asked for it.
+pub(crate) struct Job {
+    reader: Reader,
+    story: Story,
+    wire: Option<Arc<Wire>>,
+}
+
+impl Job {
+    /// Told on `line`, if it goes on over an upgrade.
+    pub(crate) fn of(reader: Reader, story: Story, line: Option<&Line>) -> Self {
+        Self { reader, story, wire: line.map(|line| Arc::clone(&line.wire)) }
     }
 
     pub(crate) async fn follow(
@@ -147,7 +187,7 @@ impl Job {
                 change = changes.recv() => self.on_change(sink, change).await?,
                 note = notes.recv() => match note {
                     Some(JobNote::Answer { outcome, view }) => self.on_answer(sink, outcome, view).await?,
-                    Some(JobNote::Done) => return sink.send(&JobLine::Done { ok: self.ok }).await,
+                    Some(JobNote::Done) => return sink.send(&JobLine::Done { ok: self.story.ok }).await,
                     // svinit is leaving. What it has not said it will not say.
                     None => return sink.send(&JobLine::Done { ok: false }).await,
                 },
@@ -158,7 +198,7 @@ impl Job {
 
     async fn on_change(&self, sink: &Sink, change: Result<Arc<Change>, RecvError>) -> Result<(), Left> {
         match change {
-            Ok(change) if self.units.contains(&change.view.name) => {
+            Ok(change) if self.story.units.contains(&change.view.name) => {
                 sink.send(&JobLine::Progress {
                     unit: change.view.name.to_string(),
                     state: change.view.label.as_str().to_owned(),
@@ -179,15 +219,18 @@ impl Job {
         outcome: action::Outcome,
         view: Option<Arc<UnitView>>,
     ) -> Result<(), Left> {
-        self.ok &= outcome.ok;
+        self.story.ok &= outcome.ok;
+        if let Some(wire) = &self.wire {
+            wire.set_topic(stream::value(&Topic::Job(self.story.clone())));
+        }
         let view = view.or_else(|| self.reader.unit(outcome.unit.as_str()));
         let pid = |view: &Arc<UnitView>| view.pid.map(|pid| pid.0);
-        let took = (self.reader.info().clock)().since(self.began);
+        let took = (self.reader.info().clock)().since(self.story.began);
         sink.send(&JobLine::Outcome(Outcome {
             unit: outcome.unit.to_string(),
             ok: outcome.ok,
             state: view.as_ref().map_or("inactive", |view| view.label.as_str()).to_owned(),
-            old_pid: self.before.get(&outcome.unit).and_then(pid),
+            old_pid: self.story.before.get(&outcome.unit).copied(),
             new_pid: view.as_ref().and_then(pid),
             took_ms: (took.as_secs_f64() * 1e6).round() / 1e3,
             why: outcome.why,

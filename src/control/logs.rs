@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Query, State};
-use hyper::StatusCode;
 use hyper::http::Response;
+use hyper::{StatusCode, Version};
 use serde::Deserialize;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -17,8 +17,9 @@ use crate::control::names;
 use crate::control::refusal::Refused;
 use crate::control::routes::{Asked, Shared};
 use crate::control::server::Visitor;
-use crate::control::stream::{self, Form, Left, Sink};
+use crate::control::stream::{self, Form, Left, Sink, Topic};
 use crate::logs::line::Line;
+use crate::runtime::clients::Wire;
 use crate::units::name::UnitName;
 
 /// Lines of each unit when nobody says how many.
@@ -40,18 +41,31 @@ pub(crate) struct Which {
 pub(crate) async fn get(
     State(shared): State<Shared>,
     which: Asked<Which>,
+    wire: Option<Extension<Arc<Wire>>>,
+    version: Version,
 ) -> Result<Response<Body>, Refused> {
     let Query(which) = which?;
     let units = names::of_query(&shared.handle.reader().set(), which.units.as_deref())?;
     let lines = which.lines.unwrap_or(LINES_DEFAULT);
     let logs = shared.handle.logs(units.clone().unwrap_or_default(), lines, which.follow).await?;
-    Ok(stream::answer(StatusCode::OK, Form::Lines, async move |sink: Sink| {
+    let topic = if which.follow { Topic::Logs { units: units.clone() } } else { Topic::Whole };
+    let line = stream::Line::of(wire, version, topic);
+    Ok(stream::answer(StatusCode::OK, Form::Lines, line, async move |sink: Sink| {
         send_kept(&sink, &logs.kept).await?;
         match logs.coming {
             Some(coming) => follow(&sink, units.as_deref(), coming).await,
             None => Ok(()),
         }
     }))
+}
+
+/// Goes on where a svinit before this one stopped.
+pub(crate) async fn go_on(
+    sink: Sink,
+    units: Option<Vec<UnitName>>,
+    coming: broadcast::Receiver<Arc<Line>>,
+) -> Result<(), Left> {
+    follow(&sink, units.as_deref(), coming).await
 }
 
 pub(crate) async fn reopen(

@@ -19,3 +19,4 @@ pub(crate) mod stream;
 pub(crate) mod supervisor;
 pub(crate) mod units;
 mod update;
+mod upgrade;

@@ -17,6 +17,7 @@ use crate::api::health::HealthReport;
 use crate::api::log::LogLine;
 use crate::api::openapi::OPENAPI;
 use crate::api::status::{Definition, Environment, Refusal, SupervisorStatus, UnitStatus};
+use crate::api::upgrade::UpgradeLine;
 use crate::control::peer::Access;
 use crate::control::routes::{ROUTES, Route, app};
 use crate::control::server::tests::OWNER;
@@ -93,6 +94,11 @@ fn told(path: &str, types: &mut SchemaGenerator) -> Told {
             "How well one unit is",
             &[],
             vec![(200, HEALTH, schema::<HealthReport>(types)), (503, HEALTH, schema::<HealthReport>(types))],
+        ),
+        "/v1/upgrade" => (
+            "Go on as the svinit that is on the disk by now; 409 when that could not take over",
+            &[("try", "boolean", "Only test whether it could.")],
+            vec![(200, LINES, schema::<UpgradeLine>(types))],
         ),
         "/v1/shutdown" => {
             ("Stop everything and leave; a second time kills", &[], vec![(202, "", Value::Null)])
@@ -226,6 +232,7 @@ const EXERCISED: &[(&str, &str, &str, u16, &str)] = &[
     ("POST", "/v1/logs/reopen", "", 204, "/v1/logs/reopen"),
     ("GET", "/v1/health", "", 200, "/v1/health"),
     ("GET", "/v1/health/web", "", 200, "/v1/health/{name}"),
+    ("POST", "/v1/upgrade?try=true", "", 200, "/v1/upgrade"),
     ("POST", "/v1/shutdown", "", 202, "/v1/shutdown"),
     ("GET", "/v1/openapi.json", "", 200, "/v1/openapi.json"),
 ];

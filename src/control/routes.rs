@@ -1,13 +1,12 @@
 //! The one table of what can be asked, with who may ask it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, Request, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get, post};
@@ -26,6 +25,8 @@ use crate::control::server::Visitor;
 use crate::control::supervisor;
 use crate::control::units;
 use crate::control::update;
+use crate::control::upgrade;
+use crate::runtime::fault::Fault;
 use crate::runtime::handle::Handle;
 
 /// Bytes of a request's body. The largest that is of use names every unit there can be.
@@ -72,6 +73,7 @@ pub const ROUTES: &[Route] = &[
     act("/v1/logs/reopen", || post(logs::reopen)),
     look("/v1/health", || get(supervisor::health)),
     look("/v1/health/{name}", || get(supervisor::unit_health)),
+    act("/v1/upgrade", || post(upgrade::post)),
     act("/v1/shutdown", || post(supervisor::shutdown)),
     look("/v1/openapi.json", || get(supervisor::openapi)),
 ];
@@ -81,14 +83,6 @@ pub const ROUTES: &[Route] = &[
 pub(crate) struct Shared {
     pub(crate) handle: Handle,
     pub(crate) samples: Arc<Samples>,
-    jobs: Arc<AtomicU64>,
-}
-
-impl Shared {
-    /// The number of the next job of this socket.
-    pub(crate) fn next_job(&self) -> u64 {
-        self.jobs.fetch_add(1, Ordering::Relaxed) + 1
-    }
 }
 
 /// The query of a request, or what is wrong with it.
@@ -102,11 +96,15 @@ impl From<QueryRejection> for Refused {
 
 /// What is served, without a listener. Each request must carry a [`Visitor`]; one without is refused.
 pub fn app(handle: Handle) -> Router {
-    let shared = Shared { handle, samples: Arc::default(), jobs: Arc::default() };
+    let shared = Shared { handle, samples: Arc::default() };
     let mut router = Router::new();
     for route in ROUTES {
         let guarded = (route.serve)().route_layer(middleware::from_fn_with_state(route.access, guard));
         router = router.route(route.path, guarded);
+    }
+    if std::env::var_os(FAULTS_VARIABLE).is_some_and(|value| value == "1") {
+        let guarded = post(fault).route_layer(middleware::from_fn_with_state(Access::Operate, guard));
+        router = router.route("/v1/fault/{kind}", guarded);
     }
     router
         .fallback(|| async {
@@ -116,6 +114,16 @@ pub fn app(handle: Handle) -> Router {
         .with_state(shared)
         .layer(middleware::from_fn_with_state(Access::Read, guard))
         .layer(middleware::from_fn(bounded))
+}
+
+/// Set to 1 for svinit itself, it can be asked to make a mistake: for tests of what follows. Never set it elsewhere.
+const FAULTS_VARIABLE: &str = "SVINIT_FAULTS";
+
+/// Makes a mistake; there is no answer.
+async fn fault(Path(kind): Path<String>) -> Result<(), Refused> {
+    let fault = Fault::named(&kind).ok_or_else(|| Refused::bad_request("there is no such fault"))?;
+    fault.make();
+    Ok(())
 }
 
 /// Lets those pass who may.

@@ -1,6 +1,7 @@
 //! The socket's accept loop: who comes in, how many, and for how long.
 
 use std::collections::BTreeMap;
+use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,10 +14,15 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::api::status::Refusal;
+use crate::control::events;
+use crate::control::jobs;
+use crate::control::logs;
 use crate::control::peer::{Access, Peer, Policy};
 use crate::control::refusal::Refused;
 use crate::control::routes::app;
+use crate::control::stream::{self, Form, Line, Topic};
 use crate::http::door::{self, Limits, Pause};
+use crate::runtime::clients::{Answer, Clients, Door, Rejoined, Watched, Wire};
 use crate::runtime::handle::Handle;
 
 /// Connections at a time. A further one is answered 503 at once.
@@ -38,9 +44,19 @@ pub struct Visitor {
 }
 
 /// Serves until it is dropped.
-pub async fn serve(listener: UnixListener, handle: Handle, policy: Policy) {
-    let app = app(handle);
+pub async fn serve(listener: UnixListener, handle: Handle, policy: Policy, rejoined: Vec<Rejoined>) {
+    let app = app(handle.clone());
     let seats = Seats::default();
+    let clients = handle.clients().clone();
+    for Rejoined { fd, answer, .. } in rejoined {
+        let stream = UnixStream::from_std(std::os::unix::net::UnixStream::from(fd));
+        match (stream, answer) {
+            (Ok(stream), Some(answer)) => go_on(stream, answer, &handle, &seats),
+            (Ok(stream), None) => receive(stream, &app, &seats, &policy, &clients),
+            // It is none, and nothing is lost with it.
+            (Err(_), _) => {}
+        }
+    }
     let mut pause = Pause::default();
     loop {
         match listener.accept().await {
@@ -51,14 +67,14 @@ pub async fn serve(listener: UnixListener, handle: Handle, policy: Policy) {
             }
             Ok((stream, _)) => {
                 pause.over("the control socket");
-                receive(stream, &app, &seats, &policy);
+                receive(stream, &app, &seats, &policy, &clients);
             }
             Err(error) => pause.after("the control socket", &error).await,
         }
     }
 }
 
-fn receive(stream: UnixStream, app: &Router, seats: &Seats, policy: &Policy) {
+fn receive(stream: UnixStream, app: &Router, seats: &Seats, policy: &Policy, clients: &Clients) {
     let Ok(credentials) = stream.peer_cred() else {
         // It was gone before it could be looked at.
         return;
@@ -69,9 +85,11 @@ fn receive(stream: UnixStream, app: &Router, seats: &Seats, policy: &Policy) {
     let counted = if admitted.is_ok() && policy.is_owner(&peer) { None } else { Some(peer.uid) };
     match seats.take(counted) {
         Some(seat) => {
-            let visited = visit(stream, app.clone(), Visitor { peer, admitted });
+            let plugged = clients.plug(stream.as_raw_fd(), Door::Control);
+            let visited = visit(stream, app.clone(), Visitor { peer, admitted }, Arc::clone(&plugged.wire));
             tokio::spawn(async move {
                 visited.await;
+                drop(plugged);
                 drop(seat);
             });
         }
@@ -79,12 +97,49 @@ fn receive(stream: UnixStream, app: &Router, seats: &Seats, policy: &Policy) {
     }
 }
 
-async fn visit(stream: UnixStream, app: Router, visitor: Visitor) {
+/// Goes on with an answer that a svinit before this one has begun.
+fn go_on(stream: UnixStream, answer: Answer, handle: &Handle, seats: &Seats) {
+    let Answer { framing, topic, notes, changes, lines } = answer;
+    // One whose topic nobody understands any more sees its connection end.
+    let Ok(topic) = serde_json::from_value::<Topic>(topic) else { return };
+    let (seat, plugged) = (seats.take(None), handle.clients().plug(stream.as_raw_fd(), Door::Control));
+    let (wire, reader) = (Arc::clone(&plugged.wire), handle.reader().clone());
+    let line = Line { wire: Arc::clone(&wire), framing, topic: topic.clone() };
+    tokio::spawn(async move {
+        match topic {
+            Topic::Job(story) => {
+                // Without its command it cannot be told what became of it.
+                let Some(notes) = notes else { return };
+                let task = |sink| jobs::go_on(sink, reader, story, wire, notes, changes);
+                stream::go_on(stream, line, Form::Lines, task).await;
+            }
+            Topic::Events { units, form } => {
+                stream::go_on(stream, line, form, |sink| events::go_on(sink, reader, units, changes)).await;
+            }
+            Topic::Logs { units } => {
+                stream::go_on(stream, line, Form::Lines, |sink| logs::go_on(sink, units, lines)).await;
+            }
+            // An answer with an end of its own is never left.
+            Topic::Whole => {}
+            Topic::Upgrade => stream::go_on(stream, line, Form::Lines, async |_| Ok(())).await,
+        }
+        drop((seat, plugged));
+    });
+}
+
+async fn visit(stream: UnixStream, app: Router, visitor: Visitor, wire: Arc<Wire>) {
     let app = TowerToHyperService::new(app);
+    let stream = Watched::new(stream, Arc::clone(&wire));
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(visitor.clone());
-        app.call(request)
+        request.extensions_mut().insert(Arc::clone(&wire));
+        let (answer, wire) = (app.call(request), Arc::clone(&wire));
+        async move {
+            let answer = answer.await;
+            wire.is_about_to_be_answered();
+            answer
+        }
     });
     door::connection(stream, service, LIMITS).await;
 }

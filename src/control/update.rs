@@ -1,19 +1,20 @@
 //! `POST /v1/update`: what the files would change, and, unless it is only to be said, how that goes.
 
-use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use hyper::StatusCode;
 use hyper::http::Response;
+use hyper::{StatusCode, Version};
 
 use crate::api::command::{JobLine, KeyDifference, UnitDifference, UpdateRequest};
-use crate::control::jobs::Job;
+use crate::control::jobs::{Job, Story};
 use crate::control::refusal::Refused;
 use crate::control::routes::Shared;
 use crate::control::server::Visitor;
-use crate::control::stream::{self, Form, Sink};
+use crate::control::stream::{self, Form, Line, Sink, Topic};
+use crate::runtime::clients::Wire;
 use crate::runtime::handle::Reader;
 use crate::runtime::update::{Planned, Unplanned};
 use crate::units::difference::{Difference, UnitChange};
@@ -23,6 +24,8 @@ use crate::units::table::Change;
 pub(crate) async fn post(
     State(shared): State<Shared>,
     Extension(visitor): Extension<Visitor>,
+    wire: Option<Extension<Arc<Wire>>>,
+    version: Version,
     body: Bytes,
 ) -> Result<Response<Body>, Refused> {
     let request: UpdateRequest = serde_json::from_slice(&body)
@@ -31,7 +34,7 @@ pub(crate) async fn post(
     // Before the command is sent, so that neither a change nor the PID before it is missed.
     let changes = reader.changes();
     let all: Vec<UnitName> = reader.set().units.keys().cloned().collect();
-    let mut job = Job::about(reader.clone(), all);
+    let before = Story::about(&reader, all);
     let who = visitor.peer.words();
     let planned = shared.handle.update(request.units, request.dry_run, who).await?;
     let Planned { difference, warnings, job: notes } = planned.map_err(|why| match why {
@@ -40,16 +43,22 @@ pub(crate) async fn post(
         ),
         Unplanned::Refused(why) => Refused::cannot(why),
     })?;
-    let units: BTreeSet<UnitName> = difference.0.keys().cloned().collect();
-    let accepted = JobLine::Accepted {
-        job: if notes.is_some() { shared.next_job() } else { 0 },
-        units: units.iter().map(ToString::to_string).collect(),
-    };
-    job.narrow(units);
     let plan = JobLine::Plan { units: told(&difference, &reader), warnings };
-    Ok(stream::answer(StatusCode::OK, Form::Lines, async move |sink: Sink| {
+    let Some((number, notes)) = notes else {
+        let line = Line::of(wire, version, Topic::Whole);
+        return Ok(stream::answer(StatusCode::OK, Form::Lines, line, async move |sink: Sink| {
+            sink.send(&plan).await?;
+            sink.send(&JobLine::Done { ok: true }).await
+        }));
+    };
+    let units = difference.0.keys().map(ToString::to_string).collect();
+    let story = before.numbered(number, difference.0.keys().cloned().collect());
+    let accepted = JobLine::Accepted { job: number.0, units };
+    let topic = if request.wait { Topic::Job(story.clone()) } else { Topic::Whole };
+    let line = Line::of(wire, version, topic);
+    let job = Job::of(reader, story, line.as_ref());
+    Ok(stream::answer(StatusCode::OK, Form::Lines, line, async move |sink: Sink| {
         sink.send(&plan).await?;
-        let Some(notes) = notes else { return sink.send(&JobLine::Done { ok: true }).await };
         sink.send(&accepted).await?;
         if request.wait { job.follow(&sink, notes, changes).await } else { Ok(()) }
     }))

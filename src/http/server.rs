@@ -3,6 +3,7 @@
 //! Whoever connects is taken to be hostile: only GET and HEAD, no body, small heads, few connections, short deadlines.
 //! Answers come from the board and hold no secret, no command line and no environment.
 
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,19 +12,22 @@ use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::middleware::{self, Next};
 use axum::routing::get;
+use hyper::body::Incoming;
 use hyper::header::{
     ACCEPT, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING,
 };
 use hyper::http::{HeaderMap, HeaderValue, Response};
+use hyper::service::{Service, service_fn};
 use hyper::{Method, StatusCode};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::http::door::{self, Limits, Pause};
 use crate::http::measured::Measured;
 use crate::http::metrics::{self, Form};
 use crate::http::report;
+use crate::runtime::clients::{Clients, Door, Rejoined, Watched, Wire};
 use crate::runtime::handle::Reader;
 
 /// Connections at a time. Further ones wait in the kernel's backlog, at no cost to us, until one of these ends.
@@ -34,10 +38,24 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 
 const LIMITS: Limits = Limits { head_timeout: Duration::from_secs(2), head_bytes: 8 << 10, headers: 64 };
 
-/// Serves until it is dropped.
-pub async fn serve(listener: TcpListener, reader: Reader) {
+/// Serves until it is dropped, each connection among `clients`; those in `rejoined` were let in before.
+pub async fn serve(listener: TcpListener, reader: Reader, clients: Clients, rejoined: Vec<Rejoined>) {
     let app = app(reader);
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let receive = |stream: TcpStream, slot: OwnedSemaphorePermit| {
+        let plugged = clients.plug(stream.as_raw_fd(), Door::Public);
+        let served = visit(stream, app.clone(), Arc::clone(&plugged.wire));
+        tokio::spawn(async move {
+            served.await;
+            drop((plugged, slot));
+        });
+    };
+    for client in rejoined {
+        let stream = TcpStream::from_std(std::net::TcpStream::from(client.fd));
+        if let (Ok(stream), Ok(slot)) = (stream, Arc::clone(&slots).try_acquire_owned()) {
+            receive(stream, slot);
+        }
+    }
     let mut pause = Pause::default();
     while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
         match listener.accept().await {
@@ -47,11 +65,7 @@ pub async fn serve(listener: TcpListener, reader: Reader) {
             }
             Ok((stream, _)) => {
                 pause.over("the http listener");
-                let served = visit(stream, app.clone());
-                tokio::spawn(async move {
-                    served.await;
-                    drop(slot);
-                });
+                receive(stream, slot);
             }
             Err(error) => {
                 drop(slot);
@@ -61,10 +75,20 @@ pub async fn serve(listener: TcpListener, reader: Reader) {
     }
 }
 
-async fn visit(stream: TcpStream, app: Router) {
+async fn visit(stream: TcpStream, app: Router, wire: Arc<Wire>) {
     // An answer is one write, and who asked waits for it. A socket that cannot do it answers a little later.
     let _ = stream.set_nodelay(true);
-    let served = door::connection(stream, TowerToHyperService::new(app), LIMITS);
+    let stream = Watched::new(stream, Arc::clone(&wire));
+    let app = TowerToHyperService::new(app);
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let (answer, wire) = (app.call(request), Arc::clone(&wire));
+        async move {
+            let answer = answer.await;
+            wire.is_about_to_be_answered();
+            answer
+        }
+    });
+    let served = door::connection(stream, service, LIMITS);
     // Cut off without a word: whoever needs that long for an answer of a few kilobytes does not read it.
     let _ = tokio::time::timeout(CONNECTION_TIMEOUT, served).await;
 }

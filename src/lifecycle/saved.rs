@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::lifecycle::backoff::ForkRate;
 use crate::lifecycle::chance::Chance;
+use crate::lifecycle::event::RunId;
 use crate::lifecycle::job::Jobs;
 use crate::lifecycle::order::Units;
 use crate::lifecycle::planted::{Bug, planted};
@@ -79,8 +80,31 @@ impl Supervisor {
 
     /// The units that may have changed since this was asked last.
     #[must_use]
-    pub fn take_unsaved(&mut self) -> BTreeSet<UnitName> {
-        std::mem::take(&mut self.unsaved)
+    pub fn take_unsaved(&mut self) -> Vec<UnitName> {
+        let names = std::mem::take(&mut self.unsaved);
+        for name in &names {
+            if let Some(unit) = self.units.get_mut(name) {
+                unit.is_unsaved = false;
+            }
+        }
+        names
+    }
+
+    /// All units, for who has saved nothing yet.
+    pub fn nothing_is_saved(&mut self) {
+        self.unsaved = self.units.keys().cloned().collect();
+        self.units.values_mut().for_each(|unit| unit.is_unsaved = true);
+    }
+
+    /// The number of the latest run.
+    #[must_use]
+    pub fn last_run(&self) -> RunId {
+        RunId(self.runs.last)
+    }
+
+    /// The next run comes after this one: after a crash there may have been some that nobody remembers.
+    pub fn number_runs_from(&mut self, last: RunId) {
+        self.runs.last = self.runs.last.max(last.0);
     }
 
     /// One unit.

@@ -71,7 +71,7 @@ pub struct Supervisor {
     /// A unit has come to rest in this step: perhaps nothing is left to run.
     pub(super) came_to_rest: bool,
     /// Units that may differ from what was saved of them last; see `saved`.
-    pub(super) unsaved: BTreeSet<UnitName>,
+    pub(super) unsaved: Vec<UnitName>,
 }
 
 /// The end of svinit has begun.
@@ -138,7 +138,7 @@ impl Supervisor {
             notes: Vec::new(),
             queue: BTreeSet::new(),
             came_to_rest: false,
-            unsaved: set.units.keys().cloned().collect(),
+            unsaved: Vec::new(),
         }
     }
 
@@ -234,7 +234,9 @@ impl Supervisor {
     pub(super) fn with(&mut self, name: &UnitName, act: impl FnOnce(&mut Unit, &mut Cx<'_>)) {
         let Some(unit) = self.units.get_mut(name) else { return };
         let before = Shape::of(unit);
-        self.unsaved.insert(name.clone());
+        if !std::mem::replace(&mut unit.is_unsaved, true) {
+            self.unsaved.push(name.clone());
+        }
         let mut notes = Vec::new();
         let mut cx = Cx {
             now: self.now,

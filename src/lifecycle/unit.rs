@@ -202,6 +202,9 @@ pub(super) struct Unit {
     /// Another definition, which it takes over when that does no harm. Lost with the definitions: they are read again.
     #[serde(skip)]
     pub(super) coming: Option<Coming>,
+    /// It is among those that `Supervisor::take_unsaved` tells next.
+    #[serde(skip)]
+    pub(super) is_unsaved: bool,
     pub(super) state: State,
     pub(super) since: Time,
     pub(super) goal: Goal,
@@ -286,6 +289,7 @@ impl Unit {
             was_killed: false,
             seen: None,
             reach: Reach::Alone,
+            is_unsaved: false,
             beside: Beside::default(),
         }
     }

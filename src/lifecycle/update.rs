@@ -18,6 +18,7 @@ use crate::lifecycle::planted::{Bug, planted};
 use crate::lifecycle::running::{MemoryWatch, Wish};
 use crate::lifecycle::state::Label;
 use crate::lifecycle::stop::After;
+use crate::lifecycle::succession::Seat;
 use crate::lifecycle::supervisor::Supervisor;
 use crate::lifecycle::time::Time;
 use crate::lifecycle::unit::{Cx, Goal, State, Unit, Who};
@@ -50,6 +51,16 @@ impl Supervisor {
         let stays = |unit: &&Unit| !self.leaving.contains(unit.name());
         let units = self.units.values().filter(stays).map(|unit| (unit.name().clone(), unit.definition()));
         UnitSet { units: units.collect(), aliases: BTreeMap::new() }
+    }
+
+    /// A unit that is to be something else than it is, or is on its way out.
+    #[must_use]
+    pub fn changing(&self) -> Option<&UnitName> {
+        let changes = |unit: &&Unit| {
+            let successor = unit.on_seat(Seat::Successor);
+            unit.coming.is_some() || successor.is_some_and(|successor| successor.spec != unit.spec)
+        };
+        self.leaving.first().or_else(|| self.units.values().find(changes).map(Unit::name))
     }
 
     /// Takes `set` over: what is not in it stops and is forgotten, what is new starts if it is enabled, what differs
@@ -130,7 +141,7 @@ impl Supervisor {
             let related = related(&unit.spec, new);
             if !Arc::ptr_eq(&related, &unit.spec) {
                 self.queue.insert(name.clone());
-                self.unsaved.insert(name.clone());
+                self.unsaved.push(name.clone());
             }
             unit.spec = related;
             unit.beside.iter_mut().for_each(|beside| beside.spec = self::related(&beside.spec, new));

@@ -105,6 +105,17 @@ impl Tail {
         out
     }
 
+    /// All lines in a form that [`Tail::extend_from`] reads, also that of a later svinit.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.segments.iter().flatten().copied().collect()
+    }
+
+    /// Keeps the lines that [`Tail::to_bytes`] gave, as far as there is room.
+    pub fn extend_from(&mut self, bytes: &[u8]) {
+        Entries { rest: bytes }.for_each(|entry| self.push(entry.mark, entry.text));
+    }
+
     /// Lets the oldest segment go; returns the bytes that this gave back.
     pub fn drop_oldest(&mut self) -> usize {
         let freed = self.segments.pop_front().map_or(0, |segment| segment.capacity());

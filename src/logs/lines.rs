@@ -31,6 +31,12 @@ pub struct Splitter {
 }
 
 impl Splitter {
+    /// One that was left with `half` a line.
+    #[must_use]
+    pub fn with_half(half: &[u8]) -> Self {
+        Self { half: half.to_vec() }
+    }
+
     /// Takes `input` and gives every line that is whole with it to `each`, in order.
     pub fn feed(&mut self, input: &[u8], mut each: impl FnMut(Piece<'_>)) {
         let mut start = 0;

@@ -244,6 +244,44 @@ impl Queue {
         source.chunks.push_front(chunk);
     }
 
+    /// All that waits, in the order in which it would be written, each with whose it is.
+    #[must_use]
+    pub fn in_order(&self) -> Vec<(&str, &Chunk)> {
+        let mut taken = vec![0; self.sources.len()];
+        let broken = self.sources.iter().enumerate().flat_map(|(id, source)| {
+            std::iter::repeat_n(id, source.as_ref().map_or(0, |source| source.chunks.len()))
+        });
+        // A ticket names a unit, not a chunk. Those of a destination that is broken have none.
+        let mut all = Vec::new();
+        for id in self.order.iter().copied().chain(broken) {
+            let Some(source) = self.sources.get(id).and_then(Option::as_ref) else { continue };
+            if let Some(chunk) = source.chunks.get(taken[id]) {
+                taken[id] += 1;
+                all.push((&*source.name, chunk));
+            }
+        }
+        all
+    }
+
+    /// Whose lines went missing since it was last said, and how many.
+    pub fn untold(&self) -> impl Iterator<Item = (&Arc<str>, u64)> {
+        let all = self.sources.iter().flatten().filter(|source| source.missing > 0);
+        all.map(|source| (&source.name, source.missing))
+    }
+
+    /// Takes back what an svinit before this one has left: nothing is dropped, and whoever has too much waits.
+    pub fn refill(&mut self, id: SourceId, chunk: Chunk) {
+        self.add_chunk(id, chunk);
+        let _ = self.hold_if_full(id);
+    }
+
+    /// So many lines of `id` went missing before, and it is still to be said.
+    pub fn set_untold(&mut self, id: SourceId, lines: u64) {
+        if let Some(source) = self.source(id) {
+            source.missing = lines;
+        }
+    }
+
     /// The destination of `id` is worth another try.
     pub fn mend(&mut self, id: SourceId) {
         let Some(source) = self.sources.get_mut(id).and_then(Option::as_mut) else {

@@ -1,7 +1,9 @@
 //! `[log] rate`: how many lines a second pass. Pure: it is told the time.
 
+use serde::{Deserialize, Serialize};
+
 /// A bucket that fills at `rate` lines a second and holds one second's worth.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Bucket {
     rate: u32,
     /// Millionths of a line.

@@ -16,6 +16,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use serde::{Deserialize, Serialize};
+
 use crate::lifecycle::event::Pid;
 use crate::os::error::{Doing, Error, cause};
 use crate::os::procfs;
@@ -111,6 +113,27 @@ impl Cgroups {
         let _told_by_unenforced = cgroup.limit(limits);
         groups.insert(unit.clone(), Arc::downgrade(&cgroup));
         Ok(cgroup)
+    }
+}
+
+/// What is left to the next svinit, which finds itself where the one before has moved to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SavedCgroups {
+    base: PathBuf,
+    controllers: Vec<String>,
+}
+
+impl Cgroups {
+    /// For the next svinit.
+    #[must_use]
+    pub fn save(&self) -> SavedCgroups {
+        SavedCgroups { base: self.base.clone(), controllers: self.controllers.clone() }
+    }
+
+    /// From the svinit before.
+    #[must_use]
+    pub fn restore(saved: SavedCgroups) -> Self {
+        Self { base: saved.base, controllers: saved.controllers, groups: Mutex::default() }
     }
 }
 
@@ -216,7 +239,7 @@ impl Drop for Cgroup {
 }
 
 /// Where our own groups are, as it was when svinit started: what it was put into by whoever made the container.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Places {
     groups: String,
     mounts: String,

@@ -67,6 +67,12 @@ impl Credentials {
         }
     }
 
+    /// Those that the svinit before has placed in `dir`.
+    #[must_use]
+    pub fn placed_before(dir: PathBuf) -> Self {
+        Self { dir }
+    }
+
     /// The value of `CREDENTIALS_DIRECTORY`.
     #[must_use]
     pub fn dir(&self) -> &Path {

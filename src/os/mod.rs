@@ -3,12 +3,15 @@
 //! Start with [`spawn`] (a process is made), [`reap`] (its end is seen), [`tree`] (what else belongs to it).
 //! All `unsafe` of the program is in `sys`.
 
+pub mod binary;
 pub mod cgroup;
 pub mod clock;
+pub mod crash;
 pub mod credentials;
 pub mod error;
 pub mod exec;
 pub mod files;
+pub mod handover;
 pub mod hold;
 pub mod limits;
 pub mod notify;

@@ -15,11 +15,13 @@ use std::time::Duration;
 use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg, setsockopt, sockopt};
+use serde::{Deserialize, Serialize};
 
 use crate::lifecycle::event::{Pid, Sign};
 use crate::lifecycle::time::Time;
 use crate::os::error::{Doing, Error};
 use crate::os::files;
+use crate::os::handover::{Kept, Left, Luggage};
 use crate::os::hold;
 use crate::os::sys;
 use crate::os::user::Ids;
@@ -159,6 +161,27 @@ impl NotifySocket {
         // Without a sender it is nobody's: an empty message, so that the caller goes on with the next.
         let (pid, uid) = sender.map_or((0, u32::MAX), |sender| (sender.pid(), sender.uid()));
         Some(Message { pid: Pid(pid), uid, text: whole.to_vec(), fds })
+    }
+}
+
+/// The socket of a unit as it is left to the next svinit.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SavedNotify {
+    fd: Kept,
+    path: PathBuf,
+}
+
+impl NotifySocket {
+    /// For the next svinit.
+    #[must_use]
+    pub fn save(&self, luggage: &mut Luggage) -> SavedNotify {
+        SavedNotify { fd: luggage.fd(&self.socket), path: self.path.clone() }
+    }
+
+    /// From the svinit before.
+    #[must_use]
+    pub fn restore(saved: SavedNotify, left: &mut Left) -> Option<Self> {
+        Some(Self { socket: UnixDatagram::from(left.fd(saved.fd)?), path: saved.path })
     }
 }
 

@@ -3,6 +3,8 @@
 use std::io;
 use std::os::fd::AsRawFd;
 
+use serde::{Deserialize, Serialize};
+
 use crate::lifecycle::event::Pid;
 use crate::os::sys;
 
@@ -13,7 +15,7 @@ const DESCRIPTORS_MIN: u64 = 256;
 const DESCRIPTORS_MAX: u64 = 65_536;
 
 /// Soft limits of this process that are not what its children should have. `None`: as it is, it is theirs too.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Given {
     /// Of core files.
     pub core: Option<u64>,

@@ -65,8 +65,20 @@ const READS_A_LOOK: usize = 16;
 const IGNORED: [i32; 6] = [libc::SIGPIPE, libc::SIGTTIN, libc::SIGTTOU, libc::SIGXFSZ, 32, 33];
 
 /// Ours, or handled by Rust's runtime to tell an overflow of the stack: what is left of them is for a child to undo.
-const NOT_DEFAULT: [i32; 8] =
-    [libc::SIGPIPE, libc::SIGTTIN, libc::SIGTTOU, libc::SIGXFSZ, 32, 33, libc::SIGSEGV, libc::SIGBUS];
+const NOT_DEFAULT: [i32; 12] = [
+    libc::SIGPIPE,
+    libc::SIGTTIN,
+    libc::SIGTTOU,
+    libc::SIGXFSZ,
+    32,
+    33,
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGILL,
+    libc::SIGFPE,
+    libc::SIGABRT,
+    INTERRUPTION,
+];
 
 /// Whether [`Signals::install`] has been called.
 static INSTALLED: AtomicBool = AtomicBool::new(false);
@@ -82,9 +94,14 @@ impl Signals {
     /// No descriptor left.
     pub fn install() -> Result<Self, Error> {
         let made = || -> std::io::Result<Self> {
-            sys::set_mask(taken()).map_err(std::io::Error::from_raw_os_error)?;
-            sys::default_signals(!bits(NOT_DEFAULT));
+            // 32 and 33 may wait since before svinit executed itself; ignored, they are gone.
+            sys::set_mask(sys::ALL_SIGNALS).map_err(std::io::Error::from_raw_os_error)?;
+            // Those alone that are not: to set it once more would lose a WINCH that waits while svinit executes itself.
+            sys::default_signals(!bits(NOT_DEFAULT) & !sys::signals_at_default());
             sys::ignore_signals(bits(IGNORED));
+            // The one that interrupts a thread of ours is for that alone.
+            sys::set_mask(taken() | sys::signal_bit(INTERRUPTION))
+                .map_err(std::io::Error::from_raw_os_error)?;
             INSTALLED.store(true, Ordering::Relaxed);
             Ok(Self(sys::signal_fd(taken())?.into()))
         };
@@ -122,6 +139,42 @@ impl AsFd for Signals {
 pub fn block_all() {
     // The set is ours and the operation exists: there is nothing to fail.
     let _ = sys::set_mask(sys::ALL_SIGNALS);
+}
+
+/// Interrupts a thread of ours in a call that waits. Its default is to be ignored, so whoever sends it to us does no harm.
+const INTERRUPTION: i32 = libc::SIGURG;
+
+/// A thread that blocks all signals but that by which [`Thread::interrupt`] brings it out of a call that waits.
+#[derive(Clone, Copy, Debug)]
+pub struct Thread(i32);
+
+impl Thread {
+    /// The calling thread, a helper of the main one, from here on.
+    #[must_use]
+    pub fn interruptible() -> Self {
+        sys::interrupt_by(INTERRUPTION);
+        // The set is ours and the operation exists: there is nothing to fail.
+        let _ = sys::set_mask(sys::ALL_SIGNALS & !sys::signal_bit(INTERRUPTION));
+        Self(sys::own_thread())
+    }
+
+    /// A call that waits, if it is in one, comes back early. It may be about to begin one, so this is to be repeated until
+    /// the thread shows that it has noticed.
+    pub fn interrupt(self) {
+        let _ = sys::signal_thread(self.0, INTERRUPTION);
+    }
+}
+
+/// Blocks every signal while `execute` takes the place of this program with another: the kernel gives those that have a
+/// handler, which are 32 or 33 as well, back their default. Comes back when that could not be.
+pub(super) fn keep_while<T>(execute: impl FnOnce() -> T) -> T {
+    // The set is ours and the operation exists: there is nothing to fail.
+    let before = sys::set_mask(sys::ALL_SIGNALS);
+    let failed = execute();
+    if let Ok(before) = before {
+        let _ = sys::set_mask(before);
+    }
+    failed
 }
 
 /// What a child must set back to the default: after [`Signals::install`] a few, before it whatever there may be.

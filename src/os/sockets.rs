@@ -18,9 +18,11 @@ use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, setsockopt, socket, sockopt,
 };
 use nix::unistd::{Gid, Uid, fchownat};
+use serde::{Deserialize, Serialize};
 
 use crate::lifecycle::event::Pid;
 use crate::os::error::{Error, cause};
+use crate::os::handover::{Kept, Left, Luggage};
 use crate::os::hold::{self, Answerer};
 use crate::os::procfs;
 use crate::os::sys;
@@ -37,15 +39,19 @@ pub struct HeldSocket {
     /// Of connections; `None`: of messages.
     backlog: Option<i32>,
     /// The file that was made for it.
-    _file: Option<SocketFile>,
+    file: Option<SocketFile>,
 }
 
 /// A file, and what it was when it was made.
-#[derive(Debug)]
-struct SocketFile {
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Identity {
     path: PathBuf,
     id: (u64, u64),
 }
+
+/// A file that goes when this is dropped.
+#[derive(Debug)]
+struct SocketFile(Identity);
 
 /// Whether a process of the unit has the socket as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +75,7 @@ impl HeldSocket {
         match &spec.address {
             SocketAddress::Inet(at) => {
                 let fd = inet(spec, *at, backlog).map_err(|error| of_inet(spec, *at, &error))?;
-                Ok(Self { fd, nonblocking: spec.nonblocking, backlog, _file: None })
+                Ok(Self { fd, nonblocking: spec.nonblocking, backlog, file: None })
             }
             SocketAddress::Unix(path) => unix(spec, path, ids, backlog),
         }
@@ -130,11 +136,38 @@ impl HeldSocket {
     }
 }
 
+/// A held socket as it is left to the next svinit.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SavedSocket {
+    fd: Kept,
+    nonblocking: bool,
+    backlog: Option<i32>,
+    file: Option<Identity>,
+}
+
+impl HeldSocket {
+    /// For the next svinit.
+    #[must_use]
+    pub fn save(&self, luggage: &mut Luggage) -> SavedSocket {
+        let Self { fd, nonblocking, backlog, file } = self;
+        let file = file.as_ref().map(|file| file.0.clone());
+        SavedSocket { fd: luggage.fd(fd), nonblocking: *nonblocking, backlog: *backlog, file }
+    }
+
+    /// From the svinit before.
+    #[must_use]
+    pub fn restore(saved: SavedSocket, left: &mut Left) -> Option<Self> {
+        let SavedSocket { fd, nonblocking, backlog, file } = saved;
+        Some(Self { fd: left.fd(fd)?, nonblocking, backlog, file: file.map(SocketFile) })
+    }
+}
+
 impl Drop for SocketFile {
     fn drop(&mut self) {
         // Somebody may have put another one there.
-        if fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.id) {
-            let _ = fs::remove_file(&self.path);
+        let Identity { path, id } = &self.0;
+        if fs::symlink_metadata(path).is_ok_and(|found| (found.dev(), found.ino()) == *id) {
+            let _ = fs::remove_file(path);
         }
     }
 }
@@ -257,7 +290,7 @@ fn unix(
     let address = UnixAddr::new(path).map_err(|errno| told(errno.into()))?;
     hold::with_mode(spec.mode, || bind(fd.as_raw_fd(), &address)).map_err(|errno| told(errno.into()))?;
     let (file, found) = identify(path).map_err(told)?;
-    let made = HeldSocket { fd, nonblocking: spec.nonblocking, backlog, _file: Some(found) };
+    let made = HeldSocket { fd, nonblocking: spec.nonblocking, backlog, file: Some(found) };
     give(&file, uid, gid).map_err(|error| {
         let (to, remedy) = (whom(uid, gid), "needs CAP_CHOWN, or svinit to be that user and in that group");
         Error::new(doing(spec), format!("it cannot be given to {to}: {}", cause(&error))).with_remedy(remedy)
@@ -322,7 +355,7 @@ fn identify(path: &Path) -> io::Result<(File, SocketFile)> {
     if !found.file_type().is_socket() || found.nlink() != 1 || found.uid() != sys::geteuid() {
         return Err(io::Error::other("somebody has put something else in its place"));
     }
-    Ok((file, SocketFile { path: path.to_owned(), id: (found.dev(), found.ino()) }))
+    Ok((file, SocketFile(Identity { path: path.to_owned(), id: (found.dev(), found.ino()) })))
 }
 
 fn give(file: &File, uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {

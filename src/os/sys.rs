@@ -9,6 +9,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_long, c_void};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicUsize, Ordering};
 
 use crate::lifecycle::event::{ExitStatus, Pid};
 
@@ -463,9 +464,7 @@ pub(super) const SIGNAL_INFO: usize = size_of::<libc::signalfd_siginfo>();
 /// Sends `signal` to the calling thread.
 #[cfg(test)]
 pub(super) fn signal_own_thread(signal: i32) -> io::Result<()> {
-    // SAFETY: plain numbers.
-    let sent = unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), libc::gettid(), signal) };
-    checked(sent).map(drop).map_err(io_error)
+    signal_thread(own_thread(), signal)
 }
 
 // ---- what a child does to itself ----------------------------------------------------------------------------
@@ -579,6 +578,67 @@ pub(super) fn unshare_descriptors_below(first: u32) -> Result<(), Errno> {
 pub(super) fn dup_onto_at_exec(fd: RawFd, target: RawFd) -> Result<(), Errno> {
     // SAFETY: integers only; the caller owns `target`.
     checked(unsafe { libc::syscall(libc::SYS_dup3, fd, target, libc::O_CLOEXEC) }).map(drop)
+}
+
+/// Takes the descriptor of this number, if it is open, as our own. For those that were left to us by the program whose
+/// place we took: nobody else in this one knows of them.
+pub(super) fn adopt(fd: RawFd) -> Option<OwnedFd> {
+    // SAFETY: integers only.
+    checked(c_long::from(unsafe { libc::fcntl(fd, libc::F_GETFD) })).ok()?;
+    // SAFETY: it is open, and the caller asks for each number once, before it opens anything itself.
+    Some(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Executes the program that `fd` stands for in place of this one; comes back only with an error.
+pub(super) fn execute(fd: RawFd, argv: &CStrings, envp: &CStrings) -> Errno {
+    let (argv, envp) = (argv.pointers.as_ptr(), envp.pointers.as_ptr());
+    // SAFETY: NUL-ended strings in null-ended lists, all alive over the call; an empty path means the descriptor itself.
+    unsafe { libc::syscall(libc::SYS_execveat, fd, c"".as_ptr(), argv, envp, libc::AT_EMPTY_PATH) };
+    errno()
+}
+
+/// The number of the calling thread.
+pub(super) fn own_thread() -> i32 {
+    // SAFETY: no arguments, cannot fail.
+    int(unsafe { libc::syscall(libc::SYS_gettid) })
+}
+
+/// Sends `signal` to one thread of ours.
+pub(super) fn signal_thread(thread: i32, signal: i32) -> io::Result<()> {
+    // SAFETY: plain numbers.
+    let sent = unsafe { libc::syscall(libc::SYS_tgkill, own_pid(), thread, signal) };
+    checked(sent).map(drop).map_err(io_error)
+}
+
+/// Has `signal` interrupt what a thread waits for, and do nothing else.
+pub(super) fn interrupt_by(signal: i32) {
+    extern "C" fn nothing(_: c_int) {}
+    // SAFETY: all zeros is a value of this plain C structure: no flags, so that calls are not taken up again.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = nothing as *const () as usize;
+    // SAFETY: the structure lives over the call, and the function does nothing, which is safe at any moment.
+    unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) };
+}
+
+/// The signals whose disposition is the default.
+pub(super) fn signals_at_default() -> u64 {
+    (1..=64).filter(|signal| is_at_default(*signal)).fold(0, |all, signal| all | signal_bit(signal))
+}
+
+fn is_at_default(signal: i32) -> bool {
+    let mut action = [0_u64; 5];
+    // SAFETY: the kernel writes a structure of at most 40 bytes.
+    let asked = unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            signal,
+            ptr::null::<c_void>(),
+            action.as_mut_ptr(),
+            size_of::<u64>(),
+        )
+    };
+    // The handler is the first word everywhere but on MIPS.
+    checked(asked).is_ok() && action[0] == libc::SIG_DFL as u64
 }
 
 /// File mode creation mask; returns what it was.
@@ -730,6 +790,130 @@ pub(super) fn execve(path: &CStr, argv: &CStrings, envp: &CStrings) -> Errno {
     // SAFETY: NUL-ended strings in null-ended lists, all alive over the call.
     unsafe { libc::syscall(libc::SYS_execve, path.as_ptr(), argv.pointers.as_ptr(), envp.pointers.as_ptr()) };
     errno()
+}
+
+// ---- our own faults --------------------------------------------------------------------------------------------
+
+/// Faults of a program, and what it does when it gives itself up.
+const FAULTS: [c_int; 5] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGABRT];
+
+/// What is executed after a fault: made before, since nothing can be made then.
+pub(super) struct Lifeboat {
+    /// Our own program.
+    pub(super) program: RawFd,
+    /// For each of the two states, the arguments that name it.
+    pub(super) args: [CStrings; 2],
+    /// Which of the arguments says why, and where in it, for each state; the rest of it is room.
+    pub(super) why: (usize, [usize; 2]),
+    pub(super) room: usize,
+    pub(super) env: CStrings,
+}
+
+/// The one boat; null before there is one.
+static LIFEBOAT: AtomicPtr<Lifeboat> = AtomicPtr::new(ptr::null_mut());
+
+/// Which of the two states is whole: 0 or 1, or 2 for none yet.
+static WHOLE_STATE: AtomicUsize = AtomicUsize::new(2);
+
+/// Descriptors up to this one are left open.
+static HIGHEST_FD: AtomicI32 = AtomicI32::new(0);
+
+/// Somebody is getting into the boat.
+static IS_SINKING: AtomicBool = AtomicBool::new(false);
+
+/// From here on a fault of ours ends in the boat. Faults that others only say we have had change nothing.
+pub(super) fn launch_lifeboat(boat: Lifeboat) {
+    // It is never given back: a fault may come at any moment.
+    LIFEBOAT.store(Box::into_raw(Box::new(boat)), Ordering::Release);
+    // SAFETY: all zeros is a value of this plain C structure.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = on_fault as *const () as usize;
+    // On the stack that every thread has for that: the fault may be the end of its own.
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+    // One at a time: that stack has no room for all of them, one upon the other.
+    // SAFETY: a set of ours, alive over the call.
+    unsafe { libc::sigfillset(&raw mut action.sa_mask) };
+    for signal in FAULTS {
+        // SAFETY: the structure lives over the call, and the function does nothing that a handler may not do.
+        unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) };
+    }
+}
+
+/// This state is whole from here on, and these descriptors are named in it at most.
+pub(super) fn set_whole_state(state: usize, highest: RawFd) {
+    HIGHEST_FD.store(highest, Ordering::Relaxed);
+    WHOLE_STATE.store(state, Ordering::Release);
+}
+
+extern "C" fn on_fault(signal: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
+    // SAFETY: the kernel passes a description that lives over the call.
+    let info = unsafe { &*info };
+    let is_sent = info.si_code <= 0;
+    // SAFETY: of a signal that was sent the kernel fills in the sender.
+    let is_own = is_sent && signal == libc::SIGABRT && unsafe { info.si_pid() } == own_pid();
+    if is_sent && !is_own {
+        return;
+    }
+    let name: &[u8] = match signal {
+        libc::SIGSEGV => b"SIGSEGV",
+        libc::SIGBUS => b"SIGBUS",
+        libc::SIGILL => b"SIGILL",
+        libc::SIGFPE => b"SIGFPE",
+        _ => b"SIGABRT",
+    };
+    let mut words = [0_u8; 48];
+    let mut len = 0;
+    let mut put = |bytes: &[u8]| {
+        for byte in bytes {
+            if let Some(place) = words.get_mut(len) {
+                *place = *byte;
+                len += 1;
+            }
+        }
+    };
+    put(name);
+    if !is_sent {
+        put(b" at 0x");
+        // SAFETY: a fault that the kernel has seen has an address.
+        let address = unsafe { info.si_addr() }.addr();
+        for shift in (0..16).rev() {
+            put(&[b"0123456789abcdef"[(address >> (4 * shift)) & 15]]);
+        }
+    }
+    take_to_lifeboat(words.get(..len).unwrap_or_default());
+    // There is none, or it leaks: the fault takes its course.
+    default_signals(signal_bit(signal));
+}
+
+/// Executes our own program with the last whole state. Comes back only when that cannot be. Allocates nothing.
+pub(super) fn take_to_lifeboat(why: &[u8]) {
+    // SAFETY: null, or what `launch_lifeboat` has put there for ever.
+    let boat = unsafe { LIFEBOAT.load(Ordering::Acquire).as_ref() };
+    let Some(boat) = boat else { return };
+    let state = WHOLE_STATE.load(Ordering::Acquire);
+    let (text, places) = boat.why;
+    let (Some(args), Some(at)) = (boat.args.get(state), places.get(state)) else { return };
+    if IS_SINKING.swap(true, Ordering::AcqRel) {
+        // Another thread was first, and the end of all is a matter of microseconds.
+        loop {
+            // SAFETY: no arguments.
+            unsafe { libc::pause() };
+        }
+    }
+    let _ = set_mask(ALL_SIGNALS);
+    for fd in 3..=HIGHEST_FD.load(Ordering::Relaxed) {
+        let _ = keep_at_exec(fd);
+    }
+    args.patch(text, *at, why.get(..boat.room).unwrap_or(why));
+    let _ = execute(boat.program, args, &boat.env);
+    IS_SINKING.store(false, Ordering::Release);
+}
+
+/// Makes a mistake that ends a program.
+pub(super) fn fault() {
+    let nowhere: *mut u8 = ptr::without_provenance_mut(8);
+    // SAFETY: none: this is for tests, which want to see what follows. The first page is never mapped.
+    unsafe { nowhere.write_volatile(1) };
 }
 
 // ---- sockets ---------------------------------------------------------------------------------------------------

@@ -2,10 +2,12 @@
 
 use std::io::IsTerminal;
 
+use serde::{Deserialize, Serialize};
+
 use crate::os::sys;
 
 /// Who had the terminal before it was lent.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Lent {
     group: i32,
 }

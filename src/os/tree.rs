@@ -109,6 +109,25 @@ impl Trees {
         }
     }
 
+    /// The first process of each run, and whether the run is in a control group: for the next svinit.
+    #[must_use]
+    pub fn save(&self) -> Vec<(RunId, Pid, bool)> {
+        self.firsts.iter().map(|(run, pid)| (*run, *pid, self.cgroups.contains_key(run))).collect()
+    }
+
+    /// The svinit before has told this. The process itself may be gone, and its number somebody else's.
+    pub fn restore(&mut self, run: RunId, first: Pid, cgroup: Option<&Arc<Cgroup>>) {
+        self.firsts.insert(run, first);
+        if let Some(cgroup) = cgroup {
+            self.cgroups.insert(run, Arc::clone(cgroup));
+        }
+    }
+
+    /// `pid`, a child of ours that was not reaped, is of `run`.
+    pub fn knows(&mut self, run: RunId, pid: Pid) {
+        self.children.insert(pid, Some(run));
+    }
+
     /// `pid`, a child of ours, is about to be reaped: its number means nothing any longer. To be told for every child,
     /// adopted ones too.
     pub fn ended(&mut self, pid: Pid) {

@@ -10,21 +10,27 @@
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde_json::{Map, Value};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc;
 use tracing_subscriber::layer::SubscriberExt;
 
+use crate::lifecycle::saved::Saved;
 use crate::lifecycle::supervisor::{Settings, Supervisor};
+use crate::lifecycle::time::Time;
 use crate::logs::own::Own;
-use crate::logs::pump::Pump;
+use crate::logs::pump::{Pump, SavedLogs};
 use crate::logs::writer::{Files, Streams, Writer};
+use crate::os::binary::Binary;
 use crate::os::cgroup::{Cgroups, Places};
 use crate::os::clock;
 use crate::os::error::{Doing, Error};
 use crate::os::files;
+use crate::os::handover::{Left, Parcel};
 use crate::os::hold;
 use crate::os::oom::OomWatch;
 use crate::os::outer::Outer;
@@ -36,16 +42,24 @@ use crate::os::signals::Signals;
 use crate::os::spawn::Spawners;
 use crate::os::tree::Trees;
 use crate::os::user;
+use crate::runtime::clients::{Clients, Rejoined, SavedClient};
 use crate::runtime::driver::{Driver, Sources};
 use crate::runtime::environment::Inherited;
-use crate::runtime::handle::{ASKS_BACKLOG, Board, Handle, Info, Reader, Sources as SourceTexts};
+use crate::runtime::handle::{
+    ASKS_BACKLOG, Board, Handle, Info, JobNumbers, Program, Reader, Sources as SourceTexts,
+};
+use crate::runtime::handover::{Arrival, Before, Document, Header, How, Place};
 use crate::runtime::hands::{Hands, Setting, Tools};
 use crate::runtime::load::Paths;
 use crate::runtime::prepare;
 use crate::runtime::probe::Probes;
+use crate::runtime::safe;
+use crate::runtime::saved::SavedHands;
 use crate::runtime::signals::Role;
+use crate::runtime::upgrade::Surroundings;
 use crate::units::name::UnitName;
 use crate::units::show;
+use crate::units::source::Source;
 use crate::units::spec::{DaemonSpec, LogFormat, LogLevel, UnitSet};
 
 /// Mode of the control socket without and with a group.
@@ -100,6 +114,8 @@ pub struct Wishes {
     pub sources: SourceTexts,
     /// From where they are read again.
     pub paths: Paths,
+    /// All files, as they were read.
+    pub texts: Vec<Source>,
     /// Units, or one command.
     pub role: Role,
     /// The unit that was made of COMMAND.
@@ -135,6 +151,8 @@ pub struct Assembled {
     pub handle: Handle,
     /// For the control server.
     pub control: Option<UnixListener>,
+    /// Its clients of before, who wait for the rest of an answer.
+    pub rejoined: Vec<Rejoined>,
     /// For the public server.
     pub http: Option<TcpListener>,
     /// What is removed at the end.
@@ -168,12 +186,25 @@ impl Drop for Traces {
 ///
 /// # Errors
 /// What was asked for by name and cannot be had, or there is no descriptor left.
-pub fn assemble(early: Early, wishes: Wishes) -> Result<Assembled, Error> {
-    let started = clock::now();
+pub fn assemble(early: Early, mut wishes: Wishes, arrival: Option<Arrival>) -> Result<Assembled, Error> {
+    let mut legacy = arrival.map(Legacy::of);
+    let started = legacy.as_ref().map_or_else(clock::now, |legacy| legacy.place.started);
     own::expect_descriptors(descriptors(&wishes.set));
-    let control = control_listener(&wishes)?;
+    let control = match &mut legacy {
+        Some(legacy) => legacy.control(),
+        None => control_listener(&wishes)?,
+    };
     let mut traces = Traces { socket: control.path.clone(), dir: None };
-    let http = http_listener(wishes.http)?;
+    let http = match &mut legacy {
+        Some(legacy) => legacy.http(),
+        None => http_listener(wishes.http)?,
+    };
+    let copy = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().doing(|| "copy a listener".to_owned());
+    let control_copy = match (&control.listener, &control.path) {
+        (Some(listener), Some(path)) => Some((copy(listener.as_fd())?, path.clone())),
+        (Some(_) | None, _) => None,
+    };
+    let http_copy = http.listener.as_ref().map(|listener| copy(listener.as_fd())).transpose()?;
     let mut warnings = early.warnings;
     warnings.extend(control.warning.clone());
     warnings.extend(http.warning.clone());
@@ -185,6 +216,9 @@ pub fn assemble(early: Early, wishes: Wishes) -> Result<Assembled, Error> {
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(voice.layer()));
     let poller = Arc::new(Poller::new().doing(|| "make an epoll".to_owned())?);
     let mut pump = Pump::new(writer, voice, Arc::clone(&poller), buffer_total)?;
+    if let Some(Legacy { logs, parcel, left, .. }) = &mut legacy {
+        pump.restore(std::mem::take(logs), parcel, left, &wishes.set);
+    }
 
     let (inherited, odd) = Inherited::own();
     let outer = std::env::var_os("NOTIFY_SOCKET").map(|place| Outer::connect(&place)).transpose();
@@ -193,11 +227,26 @@ pub fn assemble(early: Early, wishes: Wishes) -> Result<Assembled, Error> {
         None
     });
     warnings.extend(odd.iter().map(|name| format!("{name} is not UTF-8 and is not passed on to services")));
-    let (dir, warning) = runtime_dir(&wishes.set, &inherited, early.posture.pid);
+    let dir = match &legacy {
+        Some(legacy) => legacy.place.dir.clone(),
+        None => {
+            let (dir, warning) = runtime_dir(&wishes.set, &inherited, early.posture.pid);
+            warnings.extend(warning);
+            dir
+        }
+    };
     traces.dir = Some(dir.clone());
-    warnings.extend(warning);
-    pump.say(None, LogLevel::Info, &first_words(&early.posture, &control, &http, wishes.set.units.len()));
-    if !early.posture.is_pid1 {
+    let words = match &legacy {
+        Some(legacy) => legacy.first_words(wishes.set.units.len()),
+        None => first_words(&early.posture, &control, &http, wishes.set.units.len()),
+    };
+    let level = match legacy.as_ref().map(|legacy| &legacy.how) {
+        Some(How::Crash(_)) => LogLevel::Error,
+        Some(How::Return(_)) => LogLevel::Warn,
+        Some(How::Upgrade) | None => LogLevel::Info,
+    };
+    pump.say(None, level, &words);
+    if !early.posture.is_pid1 && legacy.is_none() {
         // In front of one command nobody expects more of us.
         let level = if wishes.role == Role::Command { LogLevel::Info } else { LogLevel::Warn };
         pump.say(
@@ -206,21 +255,30 @@ pub fn assemble(early: Early, wishes: Wishes) -> Result<Assembled, Error> {
             "not PID 1: looks after what its own services leave behind, not after all others",
         );
     }
-    for warning in &warnings {
+    // Those of the first start were said then.
+    for warning in warnings.iter().filter(|_| legacy.is_none()) {
         pump.say(None, LogLevel::Warn, warning);
     }
 
     // In this order: the last moves svinit.
-    let places = Places::read();
+    let places = legacy.as_ref().map_or_else(Places::read, |legacy| legacy.place.groups.clone());
     let oom = OomWatch::container(&places);
-    let cgroups = Cgroups::detect(&places);
-    let settings = Settings {
-        seed: RandomState::new().hash_one(started.0),
-        shutdown_timeout: wishes.daemon.shutdown_timeout,
-        fork_rate: wishes.daemon.fork_rate,
-        limits_enforced: cgroups.as_ref().is_some_and(|groups| groups.has("memory")),
+    let cgroups = match &mut legacy {
+        Some(legacy) => legacy.place.own_group.take().map(Cgroups::restore),
+        None => Cgroups::detect(&places),
     };
-    let supervisor = Supervisor::new(&wishes.set, settings, started);
+    let settings = Settings {
+        limits_enforced: cgroups.as_ref().is_some_and(|groups| groups.has("memory")),
+        ..settings(&wishes.daemon, RandomState::new().hash_one(started.0))
+    };
+    let mut supervisor = match legacy.as_mut().and_then(|legacy| legacy.machine.take()) {
+        Some(saved) => Supervisor::restore(saved, &wishes.set, settings)
+            .map_err(|why| Error::new("go on with what was left", why))?,
+        None => Supervisor::new(&wishes.set, settings, started),
+    };
+    let path = legacy.as_ref().map(|legacy| legacy.path.clone());
+    // Without /proc there is no way to find it, and no upgrade in place.
+    let program = Binary::running(path).ok().map(Arc::new);
     let trees = Trees::detect();
     let info = Info {
         started,
@@ -228,9 +286,16 @@ pub fn assemble(early: Early, wishes: Wishes) -> Result<Assembled, Error> {
         unit_paths: wishes.unit_paths,
         http: http.listener.as_ref().and_then(|listener| listener.local_addr().ok()),
         tracking: trees.kind(),
-        wall_us_at_start: clock::wall_of(started),
+        wall_us_at_start: legacy
+            .as_ref()
+            .map_or_else(|| clock::wall_of(started), |legacy| legacy.place.wall_us_at_start),
         clock: clock::now,
         effective: show::effective,
+        program: Program {
+            binary: program.clone(),
+            upgrades: legacy.as_ref().map_or(0, |legacy| legacy.upgrades),
+            paused: legacy.as_ref().map(|legacy| clock::now().since(legacy.stopped)),
+        },
     };
     let spawners = Spawners::new(spawners(&wishes.set));
     let set = Arc::new(wishes.set);
@@ -246,16 +311,134 @@ pub fn assemble(early: Early, wishes: Wishes) -> Result<Assembled, Error> {
         foreground: wishes.foreground,
         inherited,
         dir,
-        given: early.given,
+        given: legacy.as_ref().map_or(early.given, |legacy| legacy.place.given),
         uid: early.posture.uid,
     };
-    let hands = Hands::new(setting, Tools { trees, cgroups, oom, pump, poller, probes, spawners });
+    let mut hands = Hands::new(setting, Tools { trees, cgroups, oom, pump, poller, probes, spawners });
+    let clients = Clients::default();
+    let jobs = JobNumbers::after(legacy.as_ref().map_or(0, |legacy| legacy.place.job_id));
+    let surroundings = Surroundings {
+        began: clock::now(),
+        clients: clients.clone(),
+        jobs: jobs.clone(),
+        program,
+        upgrades: legacy.as_ref().map_or(0, |legacy| legacy.upgrades),
+        sources: std::mem::take(&mut wishes.texts),
+        control: control_copy,
+        http: http_copy,
+        groups: places,
+        before: legacy.as_mut().and_then(|legacy| legacy.before.take()),
+        recoveries: legacy.as_mut().map(|legacy| std::mem::take(&mut legacy.recoveries)).unwrap_or_default(),
+        rest: legacy.as_mut().map(|legacy| std::mem::take(&mut legacy.rest)).unwrap_or_default(),
+    };
+    if let Some(legacy) = &mut legacy {
+        board.go_on_from(legacy.place.change_id);
+        hands.restore(std::mem::take(&mut legacy.hands), &mut legacy.left);
+        if matches!(legacy.how, How::Crash(_)) {
+            let last = hands.reconcile(supervisor.last_run());
+            supervisor.number_runs_from(last);
+        }
+    }
     let reader = Reader::new(Arc::clone(&board)).with_usage(asks.clone());
-    let handle = Handle::new(reader, asks);
+    let handle = Handle::new(reader, asks).with(jobs, clients);
     let sources = Sources { signals: early.signals, asks: asked, answers };
-    let driver =
-        Driver::new(supervisor, hands, board, sources, outer).doing(|| "start the main loop".to_owned())?;
-    Ok(Assembled { driver, handle, control: control.listener, http: http.listener, traces })
+    let driver = Driver::new(supervisor, hands, board, sources, outer, surroundings);
+    let mut driver = driver.doing(|| "start the main loop".to_owned())?;
+    let mut rejoined = Vec::new();
+    if let Some(Legacy { clients, left, .. }) = &mut legacy {
+        driver.succeed();
+        rejoined = driver.rejoin(std::mem::take(clients), left);
+    }
+    Ok(Assembled { driver, handle, control: control.listener, rejoined, http: http.listener, traces })
+}
+
+/// What the machine needs to know of `svinit.toml`.
+#[must_use]
+pub fn settings(daemon: &DaemonSpec, seed: u64) -> Settings {
+    let DaemonSpec { shutdown_timeout, fork_rate, .. } = *daemon;
+    Settings { seed, shutdown_timeout, fork_rate, limits_enforced: false }
+}
+
+/// What another svinit has left, while it is taken over piece by piece.
+struct Legacy {
+    version: String,
+    path: PathBuf,
+    upgrades: u64,
+    stopped: Time,
+    machine: Option<Saved>,
+    hands: SavedHands,
+    logs: SavedLogs,
+    place: Place,
+    clients: Vec<SavedClient>,
+    parcel: Parcel,
+    left: Left,
+    how: How,
+    before: Option<Before>,
+    recoveries: Vec<Time>,
+    rest: Map<String, Value>,
+}
+
+impl Legacy {
+    fn of(arrival: Arrival) -> Self {
+        let Arrival { how, before, document, parcel, left } = arrival;
+        let Document { header, sources: _, machine, hands, logs, place, clients, rest } = document;
+        let Header { version, path, stopped, upgrades, mut recoveries, .. } = header;
+        // It was counted before it failed.
+        let upgrades = if matches!(how, How::Return(_)) { upgrades.saturating_sub(1) } else { upgrades };
+        if matches!(how, How::Crash(_)) {
+            let now = clock::now();
+            recoveries.retain(|at| now.since(*at) <= safe::WINDOW);
+            recoveries.push(now);
+        }
+        Self {
+            version,
+            path,
+            upgrades,
+            stopped,
+            machine: Some(machine),
+            hands,
+            logs,
+            place,
+            clients,
+            parcel,
+            left,
+            how,
+            before,
+            recoveries,
+            rest,
+        }
+    }
+
+    /// The listener that was there before; who is in its queue does not notice.
+    fn control(&mut self) -> Control {
+        let Some((fd, path)) = self.place.control.take() else { return Control::default() };
+        let listener = self.left.fd(fd).map(std::os::unix::net::UnixListener::from);
+        let listener = listener.and_then(|listener| UnixListener::from_std(listener).ok());
+        Control { listener, path: Some(path), warning: None }
+    }
+
+    fn http(&mut self) -> Http {
+        let listener =
+            self.place.http.take().and_then(|fd| self.left.fd(fd)).map(std::net::TcpListener::from);
+        Http { listener: listener.and_then(|listener| TcpListener::from_std(listener).ok()), warning: None }
+    }
+
+    fn first_words(&self, units: usize) -> String {
+        let own = env!("CARGO_PKG_VERSION");
+        let units = if units == 1 { "1 unit".to_owned() } else { format!("{units} units") };
+        match &self.how {
+            How::Upgrade => {
+                format!(
+                    "svinit {own} goes on with {units} of svinit {}, upgrade {}",
+                    self.version, self.upgrades
+                )
+            }
+            How::Return(why) => {
+                format!("svinit {own} goes on with {units}: the program on the disk could not: {why}")
+            }
+            How::Crash(why) => format!("svinit {own} has crashed ({why}) and goes on with {units}"),
+        }
+    }
 }
 
 /// How many descriptors these units need at most.

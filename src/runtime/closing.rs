@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::lifecycle::event::RunId;
 use crate::lifecycle::time::Time;
 
@@ -17,7 +19,7 @@ const PAUSE_MIN: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// What is wanted of a tree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Wanted {
     /// That it ends by itself.
     Gone,
@@ -41,6 +43,12 @@ impl Closing {
             *entry = Wanted::Killed;
             self.pause = PAUSE_MIN;
         }
+    }
+
+    /// For the next svinit, which adds them again.
+    #[must_use]
+    pub(super) fn save(&self) -> Vec<(RunId, Wanted)> {
+        self.trees.iter().map(|(run, wanted)| (*run, *wanted)).collect()
     }
 
     /// Nobody waits for anything.

@@ -21,16 +21,20 @@ use crate::lifecycle::state::{Label, Phase, UnitView};
 use crate::lifecycle::supervisor::Supervisor;
 use crate::lifecycle::time::Time;
 use crate::os::clock;
+use crate::os::handover::Left;
 use crate::os::outer::Outer;
 use crate::os::own;
 use crate::os::poll;
 use crate::os::signals::Signals;
-use crate::runtime::handle::{Ask, Board, Counters, Logs};
+use crate::runtime::clients::{Rejoined, SavedClient};
+use crate::runtime::handle::{Ask, Board, Counters, Logs, Reader};
 use crate::runtime::hands::Hands;
 use crate::runtime::jobs::Jobs;
 use crate::runtime::kept::Which;
+use crate::runtime::ledger::Ledger;
 use crate::runtime::probe::Answer;
-use crate::runtime::signals::Role;
+use crate::runtime::signals::{Meaning, Role, meaning};
+use crate::runtime::upgrade::{Asked, Surroundings};
 use crate::runtime::words;
 use crate::units::name::UnitName;
 use crate::units::signal;
@@ -73,6 +77,20 @@ pub struct Driver {
     is_settled: bool,
     counters: Counters,
     pub(super) end: Option<End>,
+    /// What svinit needs to know of itself to be replaced.
+    pub(super) surroundings: Surroundings,
+    /// An upgrade whose test runs.
+    pub(super) asked: Option<Asked>,
+    /// One whose test has passed.
+    pub(super) approved: Option<Asked>,
+    /// The state as it was after the last turn, for a crash.
+    pub(super) ledger: Option<Ledger>,
+    /// Units are read from other texts than the ledger has.
+    pub(super) is_renewed: bool,
+    /// The machine was told something in this turn.
+    pub(super) has_moved: bool,
+    /// This svinit goes on with what another has left.
+    is_successor: bool,
 }
 
 /// What ended the wait.
@@ -91,12 +109,13 @@ impl Driver {
     ///
     /// # Errors
     /// When the signals or the poller cannot be watched.
-    pub fn new(
+    pub(super) fn new(
         supervisor: Supervisor,
         hands: Hands,
         board: Arc<Board>,
         sources: Sources,
         outer: Option<Outer>,
+        surroundings: Surroundings,
     ) -> io::Result<Self> {
         hands.poller.add(&sources.signals, SIGNALS_TOKEN)?;
         let poller_ready = watch(hands.poller.as_fd().try_clone_to_owned()?)?;
@@ -112,19 +131,55 @@ impl Driver {
             is_settled: false,
             counters: Counters::default(),
             end: None,
+            surroundings,
+            asked: None,
+            approved: None,
+            ledger: None,
+            is_renewed: false,
+            has_moved: false,
+            is_successor: false,
         })
+    }
+
+    /// It does not begin anew, but goes on where another svinit stopped.
+    pub(super) fn succeed(&mut self) {
+        self.is_successor = true;
+        self.phase = self.supervisor.phase();
+        self.board.set_phase(self.phase);
+    }
+
+    /// Goes on with the clients of before. Nothing has happened since that they would have to be told.
+    pub(super) fn rejoin(&mut self, clients: Vec<SavedClient>, left: &mut Left) -> Vec<Rejoined> {
+        let reader = Reader::new(Arc::clone(&self.board));
+        let (jobs, pump) = (&mut self.jobs, &mut self.hands.pump);
+        let rejoin = |client: SavedClient| {
+            client.rejoin(
+                left,
+                || reader.changes(),
+                || pump.follow(),
+                |job| {
+                    let (notes, answers) = mpsc::unbounded_channel();
+                    jobs.open(job, notes);
+                    answers
+                },
+            )
+        };
+        clients.into_iter().filter_map(rejoin).collect()
     }
 
     /// Starts what is enabled and keeps it going, until the machine says that everything has ended.
     pub async fn run(mut self) -> (End, Hands) {
-        self.hands.open_sockets();
-        let now = clock::now();
-        let actions = self.supervisor.boot(now);
-        self.perform(actions, now);
+        if !self.is_successor {
+            self.hands.open_sockets();
+            let now = clock::now();
+            let actions = self.supervisor.boot(now);
+            self.perform(actions, now);
+        }
         self.step();
         self.publish();
         // Everything that could be started has been; what each crash will need is opened now.
         self.hands.trees.get_ready();
+        self.prepare_for_crash();
         self.settle().await;
         loop {
             if let Some(end) = self.end.take() {
@@ -135,7 +190,11 @@ impl Driver {
             self.collect(wake);
             self.step();
             self.publish();
+            if std::mem::take(&mut self.has_moved) {
+                self.keep_current();
+            }
             self.settle().await;
+            self.upgrade().await;
         }
     }
 
@@ -145,7 +204,8 @@ impl Driver {
             tokio::task::yield_now().await;
             return Wake::More;
         }
-        let due = due(earliest(self.supervisor.next_deadline(), self.hands.again_at()));
+        let own = earliest(self.hands.again_at(), self.upgrade_due());
+        let due = due(earliest(self.supervisor.next_deadline(), own));
         tokio::select! {
             biased;
             _ = self.poller_ready.readable() => Wake::Descriptors,
@@ -166,6 +226,11 @@ impl Driver {
         while let Ok(answer) = self.sources.answers.try_recv() {
             self.on_answer(answer);
         }
+        self.collect_asks();
+        self.look_at_rehearsal();
+    }
+
+    pub(super) fn collect_asks(&mut self) {
         for _ in 0..ASKS_A_TURN {
             match self.sources.asks.try_recv() {
                 Ok(ask) => self.on_ask(ask),
@@ -177,7 +242,12 @@ impl Driver {
     fn collect_signals(&mut self) {
         let caught: Vec<i32> = self.sources.signals.pending().collect();
         for number in caught {
-            self.hands.on_signal(&signal::name(number), number);
+            let name = signal::name(number);
+            if meaning(&name, self.hands.setting.role) == Meaning::Upgrade {
+                self.on_usr2();
+            } else {
+                self.hands.on_signal(&name, number);
+            }
         }
         self.hands.reap();
         if std::mem::take(&mut self.hands.hung_up) {
@@ -211,8 +281,8 @@ impl Driver {
 
     fn on_ask(&mut self, ask: Ask) {
         match ask {
-            Ask::Job { command, notes } => {
-                let job = self.jobs.open(notes);
+            Ask::Job { job, command, notes } => {
+                self.jobs.open(job, notes);
                 self.hands.facts.push_back(Event::Asked { job, command });
             }
             Ask::Update { units, is_dry, who, reply } => {
@@ -233,6 +303,7 @@ impl Driver {
                 let _ = reply.send(self.hands.shown_environment(&unit));
             }
             Ask::ReopenLogs => self.hands.reopen_logs("svctl"),
+            Ask::Upgrade { by, extent, notes } => self.on_upgrade_asked(by, extent, Some(notes)),
         }
     }
 
@@ -250,6 +321,7 @@ impl Driver {
             {
                 told += 1;
                 self.hands.heeded += 1;
+                self.has_moved = true;
                 let teller = self.told_by(&fact);
                 let actions = self.supervisor.step(fact, now);
                 self.perform(actions, now);

@@ -5,16 +5,20 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::lifecycle::action::Outcome;
-use crate::lifecycle::event::Command;
+use crate::lifecycle::event::{Command, JobId};
 use crate::lifecycle::state::{Health, Label, Phase, UnitView};
 use crate::lifecycle::time::Time;
 use crate::logs::line::Line;
+use crate::os::binary::Binary;
 pub use crate::os::usage::Usage;
+use crate::runtime::clients::Clients;
 use crate::runtime::update::{Planned, Unplanned};
 use crate::units::name::UnitName;
 use crate::units::spec::{UnitSet, UnitSpec};
@@ -60,6 +64,19 @@ pub struct Info {
     pub clock: fn() -> Time,
     /// Every key of a unit with its effective value, as TOML.
     pub effective: fn(&UnitSpec) -> String,
+    /// The program that runs.
+    pub program: Program,
+}
+
+/// The program that runs, and how it came to.
+#[derive(Clone, Debug, Default)]
+pub struct Program {
+    /// To be compared with what is on the disk; `None` where that cannot be told.
+    pub binary: Option<Arc<Binary>>,
+    /// How often svinit has executed itself.
+    pub upgrades: u64,
+    /// How long nobody listened the last time.
+    pub paused: Option<Duration>,
 }
 
 impl Info {
@@ -163,6 +180,23 @@ impl Board {
         self.lock().feed = Feed::Closed;
     }
 
+    /// The next change comes after this one. Called before anybody looks.
+    pub fn go_on_from(&self, change_id: u64) {
+        self.lock().change_id = change_id;
+    }
+
+    /// What does not change.
+    #[must_use]
+    pub fn info(&self) -> &Info {
+        &self.info
+    }
+
+    /// The number of the latest change.
+    #[must_use]
+    pub fn change_id(&self) -> u64 {
+        self.lock().change_id
+    }
+
     /// Called by the driver only.
     pub fn set_phase(&self, phase: Phase) {
         self.lock().phase = phase;
@@ -180,10 +214,16 @@ impl Board {
         }
     }
 
-    /// What `unit` is shown to have been read from.
+    /// What is shown as what `unit` was read from.
     #[must_use]
     pub fn source(&self, unit: &UnitName) -> Option<Vec<SourceText>> {
         self.lock().sources.get(unit).cloned()
+    }
+
+    /// What is shown as what all units were read from.
+    #[must_use]
+    pub fn all_sources(&self) -> Arc<Sources> {
+        Arc::clone(&self.lock().sources)
     }
 
     /// Shows `set` as the definitions in force. Called by the driver only.
@@ -315,12 +355,39 @@ impl Reader {
 pub struct Handle {
     reader: Reader,
     asks: mpsc::Sender<Ask>,
+    jobs: JobNumbers,
+    clients: Clients,
+}
+
+/// Numbers of commands, each once.
+#[derive(Clone, Debug, Default)]
+pub struct JobNumbers(Arc<AtomicU64>);
+
+impl JobNumbers {
+    /// Those after this one.
+    #[must_use]
+    pub fn after(last: u64) -> Self {
+        Self(Arc::new(AtomicU64::new(last)))
+    }
+
+    /// The latest.
+    #[must_use]
+    pub fn last(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// The next.
+    pub(super) fn next(&self) -> JobId {
+        JobId(self.0.fetch_add(1, Ordering::Relaxed) + 1)
+    }
 }
 
 /// One request to the driver.
 pub enum Ask {
     /// Do this; answers go to `notes`.
     Job {
+        /// Its number, never used again.
+        job: JobId,
         /// What.
         command: Command,
         /// Where the answers go. Unbounded in type, bounded by the number of units.
@@ -369,6 +436,44 @@ pub enum Ask {
     },
     /// Open log files again (`logrotate` moved them).
     ReopenLogs,
+    /// Go on as the program that is on the disk by now, or look whether that could be.
+    Upgrade {
+        /// Who asked.
+        by: String,
+        /// Which of both.
+        extent: Extent,
+        /// Where the answers go: two at most.
+        notes: mpsc::UnboundedSender<UpgradeNote>,
+    },
+}
+
+/// What becomes of an upgrade that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UpgradeNote {
+    /// The program on the disk could take over, and does if that was asked for.
+    Fit(Upgrade),
+    /// It cannot, in words why; everything goes on as it was.
+    Refused(String),
+}
+
+/// How far something is to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// It is tried, and nothing changes.
+    Try,
+    /// It is done if it can be.
+    Change,
+}
+
+/// The program on the disk can take over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upgrade {
+    /// The version that runs.
+    pub from: String,
+    /// The version that takes over.
+    pub to: String,
+    /// How often svinit will have executed itself by then.
+    pub upgrades: u64,
 }
 
 /// What a job is answered with.
@@ -401,7 +506,19 @@ impl Handle {
     /// Commands by `asks`, looks by `reader`.
     #[must_use]
     pub fn new(reader: Reader, asks: mpsc::Sender<Ask>) -> Self {
-        Self { reader, asks }
+        Self { reader, asks, jobs: JobNumbers::default(), clients: Clients::default() }
+    }
+
+    /// The same, for the command after `jobs`, and for connections among `clients`.
+    #[must_use]
+    pub fn with(self, jobs: JobNumbers, clients: Clients) -> Self {
+        Self { jobs, clients, ..self }
+    }
+
+    /// The connections of the control socket.
+    #[must_use]
+    pub fn clients(&self) -> &Clients {
+        &self.clients
     }
 
     /// The looking half.
@@ -414,10 +531,11 @@ impl Handle {
     ///
     /// # Errors
     /// When svinit is leaving.
-    pub async fn job(&self, command: Command) -> Result<mpsc::UnboundedReceiver<JobNote>, Gone> {
+    pub async fn job(&self, command: Command) -> Result<(JobId, mpsc::UnboundedReceiver<JobNote>), Gone> {
         let (notes, answers) = mpsc::unbounded_channel();
-        self.ask(Ask::Job { command, notes }).await?;
-        Ok(answers)
+        let job = self.jobs.next();
+        self.ask(Ask::Job { job, command, notes }).await?;
+        Ok((job, answers))
     }
 
     /// Has the files read again, and what they say taken over, or only told.
@@ -474,6 +592,21 @@ impl Handle {
         let (reply, answer) = oneshot::channel();
         self.ask(Ask::Environment { unit, reply }).await?;
         answer.await.map_err(|_| Gone)
+    }
+
+    /// Has the program on the disk tested, and when it passes and that was asked for, goes on as it. The answer comes
+    /// before that happens.
+    ///
+    /// # Errors
+    /// When svinit is leaving.
+    pub async fn upgrade(
+        &self,
+        by: String,
+        extent: Extent,
+    ) -> Result<mpsc::UnboundedReceiver<UpgradeNote>, Gone> {
+        let (notes, answers) = mpsc::unbounded_channel();
+        self.ask(Ask::Upgrade { by, extent, notes }).await?;
+        Ok(answers)
     }
 
     /// Has log files opened again.

@@ -6,6 +6,8 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::lifecycle::action::Purpose;
 use crate::lifecycle::event::{Event, Pid, RunId, Sign};
 use crate::lifecycle::time::Time;
@@ -28,6 +30,7 @@ use crate::runtime::held::Held;
 use crate::runtime::kept::{self, Which};
 use crate::runtime::load::Paths;
 use crate::runtime::probe::Probes;
+use crate::runtime::rehearsal::Rehearsal;
 use crate::runtime::runs::{Process, Run, Runs};
 use crate::runtime::signals::{Meaning, Role, meaning};
 use crate::runtime::signs::{Said, Signs};
@@ -128,9 +131,11 @@ pub struct Hands {
     /// Facts that the machine has been told so far.
     pub(super) heeded: u64,
     /// To be closed when so many have been told: a service waits for that.
-    barriers: Vec<(u64, OwnedFd)>,
+    pub(super) barriers: Vec<(u64, OwnedFd)>,
     /// There may be more children to reap than one turn takes.
     pub(super) unreaped: bool,
+    /// The test of another svinit, while it runs.
+    pub(super) rehearsal: Option<Rehearsal>,
     pub(super) tally: Tally,
 }
 
@@ -141,7 +146,7 @@ pub(super) struct Group {
 }
 
 /// Counted here because nobody else sees it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Tally {
     pub(super) orphans: u64,
     pub(super) spawned: u64,
@@ -182,6 +187,7 @@ impl Hands {
             heeded: 0,
             barriers: Vec::new(),
             unreaped: false,
+            rehearsal: None,
             tally: Tally::default(),
         }
     }
@@ -205,8 +211,8 @@ impl Hands {
     /// A signal has come to svinit.
     pub(super) fn on_signal(&mut self, name: &str, number: i32) {
         match meaning(name, self.setting.role) {
-            // Children are looked at after every wake-up.
-            Meaning::Reap => {}
+            // Children are looked at after every wake-up; the other is for whoever owns the machine.
+            Meaning::Reap | Meaning::Upgrade => {}
             Meaning::Shutdown => self.facts.push_back(Event::ShutdownAsked { why: format!("SIG{name}") }),
             Meaning::Forward => self.forward(name, number),
             Meaning::ReopenLogs => self.reopen_logs("SIGUSR1"),

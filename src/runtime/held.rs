@@ -6,8 +6,11 @@
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 
+use serde::{Deserialize, Serialize};
+
 use crate::os::error::{Doing, Error};
-use crate::os::sockets::{HeldSocket, Use};
+use crate::os::handover::{Left, Luggage};
+use crate::os::sockets::{HeldSocket, SavedSocket, Use};
 use crate::os::user::Ids;
 use crate::units::name::UnitName;
 use crate::units::socket::{SocketAddress, SocketSpec};
@@ -62,6 +65,42 @@ impl Held {
             Ok((copy, number))
         });
         copies.collect()
+    }
+
+    /// For the next svinit.
+    #[must_use]
+    pub(super) fn save(&self, luggage: &mut Luggage) -> SavedHeld {
+        let mut save = |sockets: &BTreeMap<String, One>| {
+            let one = |(name, one): (&String, &One)| {
+                (name.clone(), SavedOne { ids: one.ids, socket: one.socket.save(luggage) })
+            };
+            sockets.iter().map(one).collect()
+        };
+        SavedHeld(self.0.iter().map(|(holder, sockets)| (holder.clone(), save(sockets))).collect())
+    }
+
+    /// From the svinit before, for the units of `set`. One that is missing is opened again when its unit starts.
+    #[must_use]
+    pub(super) fn restore(saved: SavedHeld, set: &UnitSet, left: &mut Left) -> Self {
+        let mut restore = |holder: &UnitName, sockets: BTreeMap<String, SavedOne>| {
+            let owner = set.units.values().find(|spec| spec.name == *holder);
+            let one = |(name, saved): (String, SavedOne)| {
+                let spec = owner?.sockets.iter().find(|spec| spec.name == name)?.clone();
+                let socket = HeldSocket::restore(saved.socket, left)?;
+                Some((name, One { spec, ids: saved.ids, socket }))
+            };
+            sockets.into_iter().filter_map(one).collect()
+        };
+        Self(
+            saved
+                .0
+                .into_iter()
+                .map(|(holder, sockets)| {
+                    let open = restore(&holder, sockets);
+                    (holder, open)
+                })
+                .collect(),
+        )
     }
 
     /// Something was opened for `unit`.
@@ -153,6 +192,18 @@ impl One {
 
 fn whose(ids: Option<&Ids>) -> Option<(u32, u32)> {
     ids.map(|ids| (ids.uid, ids.gid))
+}
+
+/// As they are left to the next svinit.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct SavedHeld(BTreeMap<UnitName, BTreeMap<String, SavedOne>>);
+
+#[derive(Debug, Serialize, Deserialize)]
+struct SavedOne {
+    #[serde(default)]
+    ids: Option<(u32, u32)>,
+    #[serde(flatten)]
+    socket: SavedSocket,
 }
 
 /// What tells a main process which descriptors it has, by the convention of `sd_listen_fds`.

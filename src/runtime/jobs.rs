@@ -13,17 +13,13 @@ use crate::runtime::handle::JobNote;
 /// Commands that have not been answered in full.
 #[derive(Debug, Default)]
 pub(super) struct Jobs {
-    last: u64,
     open: BTreeMap<JobId, UnboundedSender<JobNote>>,
 }
 
 impl Jobs {
     /// A command has come; its answers go to `notes`.
-    pub(super) fn open(&mut self, notes: UnboundedSender<JobNote>) -> JobId {
-        self.last += 1;
-        let id = JobId(self.last);
+    pub(super) fn open(&mut self, id: JobId, notes: UnboundedSender<JobNote>) {
         self.open.insert(id, notes);
-        id
     }
 
     /// One of its units is decided. That nobody listens any more is no reason to stop the job.
@@ -47,6 +43,7 @@ mod tests {
 
     use super::Jobs;
     use crate::lifecycle::action::Outcome;
+    use crate::lifecycle::event::JobId;
     use crate::runtime::handle::JobNote;
     use crate::units::name::UnitName;
 
@@ -55,8 +52,9 @@ mod tests {
         let (notes, mut answers) = unbounded_channel();
         let (other, mut others) = unbounded_channel();
         let mut jobs = Jobs::default();
-        let (id, second) = (jobs.open(notes), jobs.open(other));
-        assert_ne!(id, second);
+        let id = JobId(1);
+        jobs.open(id, notes);
+        jobs.open(JobId(2), other);
         let outcome = Outcome {
             unit: UnitName::new("web").unwrap(),
             ok: true,
@@ -77,7 +75,8 @@ mod tests {
         let (notes, answers) = unbounded_channel();
         drop(answers);
         let mut jobs = Jobs::default();
-        let id = jobs.open(notes);
+        let id = JobId(1);
+        jobs.open(id, notes);
         jobs.close(id);
     }
 }

@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::stat::{SFlag, fstat};
+use serde::{Deserialize, Serialize};
 
+use crate::os::handover::{self, Luggage};
 use crate::os::poll::Poller;
 use crate::units::name::UnitName;
 use crate::units::sockets::FIRST;
@@ -30,6 +32,15 @@ struct One {
     fd: OwnedFd,
     /// The poller's mark, where it is watched.
     token: Option<u64>,
+}
+
+/// One as it is left to the next svinit.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct SavedKept {
+    pub(super) unit: UnitName,
+    pub(super) name: String,
+    pub(super) fd: handover::Kept,
+    pub(super) is_watched: bool,
 }
 
 /// Some of those of a unit.
@@ -102,6 +113,19 @@ impl Kept {
             let _ = self.poller.remove(&one.fd);
         }
         gone.into_iter().filter_map(|one| one.token).collect()
+    }
+
+    /// For the next svinit.
+    #[must_use]
+    pub(super) fn save(&self, luggage: &mut Luggage) -> Vec<SavedKept> {
+        let all = self.by_unit.iter().flat_map(|(unit, all)| all.iter().map(move |one| (unit, one)));
+        let saved = all.map(|(unit, one)| SavedKept {
+            unit: unit.clone(),
+            name: one.name.clone(),
+            fd: luggage.fd(&one.fd),
+            is_watched: one.token.is_some(),
+        });
+        saved.collect()
     }
 
     /// Their names, in the order in which they came.

@@ -3,27 +3,36 @@
 //! Start with [`driver`] (the loop), then `perform` (what becomes of each wish) and [`hands`] (with what).
 
 pub mod boot;
+pub mod clients;
 mod closing;
 pub mod command;
 pub mod disk;
 pub mod driver;
 pub mod environment;
+pub mod fault;
 pub mod handle;
+pub mod handover;
 pub mod hands;
 mod held;
 mod jobs;
 mod kept;
+mod ledger;
 pub mod load;
 mod perform;
 mod pid_file;
 pub mod prepare;
 pub mod probe;
 mod reaping;
+mod reconciling;
+pub mod rehearsal;
 mod runs;
+pub mod safe;
+mod saved;
 pub mod signals;
 mod signs;
 mod spawning;
 pub mod update;
+pub mod upgrade;
 mod usage;
 pub mod words;
 #[cfg(test)]

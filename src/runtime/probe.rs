@@ -22,7 +22,7 @@ pub type Answer = (RunId, Result<(), String>);
 
 /// The probes that have no answer yet. At most one a unit, so the channel is bounded by the number of units.
 pub struct Probes {
-    tasks: BTreeMap<RunId, AbortHandle>,
+    tasks: BTreeMap<RunId, (Check, AbortHandle)>,
     answers: mpsc::UnboundedSender<Answer>,
 }
 
@@ -36,18 +36,24 @@ impl Probes {
 
     /// Asks.
     pub fn start(&mut self, run: RunId, check: Check) {
-        let answers = self.answers.clone();
+        let (answers, asked) = (self.answers.clone(), check.clone());
         let task = tokio::spawn(async move {
-            let answer = ask(&check).await;
+            let answer = ask(&asked).await;
             // The driver has gone: so will this task.
             let _ = answers.send((run, answer));
         });
-        self.tasks.insert(run, task.abort_handle());
+        self.tasks.insert(run, (check, task.abort_handle()));
+    }
+
+    /// What has no answer yet: the next svinit asks it again.
+    #[must_use]
+    pub fn save(&self) -> Vec<(RunId, Check)> {
+        self.tasks.iter().map(|(run, (check, _))| (*run, check.clone())).collect()
     }
 
     /// Nobody waits for this one any longer.
     pub fn cancel(&mut self, run: RunId) {
-        if let Some(task) = self.tasks.remove(&run) {
+        if let Some((_, task)) = self.tasks.remove(&run) {
             task.abort();
         }
     }
@@ -64,7 +70,7 @@ impl Probes {
 
 impl Drop for Probes {
     fn drop(&mut self) {
-        for task in self.tasks.values() {
+        for (_, task) in self.tasks.values() {
             task.abort();
         }
     }

@@ -32,7 +32,10 @@ impl Hands {
             match self.runs.end(zombie.pid) {
                 Some(Ended::Main(run)) => self.tell_end(run, zombie.pid, zombie.status),
                 Some(Ended::First(run)) => self.on_first_ended(run, zombie.pid, zombie.status),
-                None => self.tally.orphans += 1,
+                None => match self.rehearsal.as_mut().filter(|rehearsal| rehearsal.pid == zombie.pid) {
+                    Some(rehearsal) => rehearsal.status = Some(zombie.status),
+                    None => self.tally.orphans += 1,
+                },
             }
             reap::reap(zombie.pid);
             self.look |= !self.closing.is_empty();

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::lifecycle::action::Purpose;
 use crate::lifecycle::event::{Pid, RunId};
 use crate::os::pidfd::PidFd;
@@ -32,6 +34,17 @@ pub(super) struct Process {
     pub(super) pid: Pid,
     /// Through which it is signalled; `None` where the kernel has none to give.
     pub(super) pidfd: Option<PidFd>,
+}
+
+/// A run as it is left to the next svinit.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct SavedRun {
+    run: RunId,
+    unit: UnitName,
+    purpose: Purpose,
+    uid: u32,
+    main: Option<Pid>,
+    first: Option<Pid>,
 }
 
 /// What the end of a process means for its run.
@@ -120,6 +133,42 @@ impl Runs {
         }
         run.main = None;
         Some(Ended::Main(id))
+    }
+
+    /// For the next svinit.
+    #[must_use]
+    pub(super) fn save(&self) -> Vec<SavedRun> {
+        let saved = |(id, run): (&RunId, &Run)| SavedRun {
+            run: *id,
+            unit: run.unit.clone(),
+            purpose: run.purpose,
+            uid: run.uid,
+            main: run.main.as_ref().map(|main| main.pid),
+            first: run.first,
+        };
+        self.by_id.iter().map(saved).collect()
+    }
+
+    /// From the svinit before. None of the processes was reaped since, so their numbers are still their own.
+    #[must_use]
+    pub(super) fn restore(saved: Vec<SavedRun>) -> Self {
+        let mut runs = Self::default();
+        for SavedRun { run, unit, purpose, uid, main, first } in saved {
+            runs.by_pid.extend(main.iter().chain(&first).map(|pid| (pid.0, run)));
+            let main = main.map(|pid| Process { pid, pidfd: PidFd::open(pid).ok() });
+            runs.by_id.insert(run, Run { unit, purpose, uid, main, first });
+        }
+        runs
+    }
+
+    /// All that are known.
+    pub(super) fn ids(&self) -> impl Iterator<Item = RunId> {
+        self.by_id.keys().copied()
+    }
+
+    /// Every process that is there, with its run.
+    pub(super) fn processes(&self) -> impl Iterator<Item = (RunId, Pid)> {
+        self.by_pid.iter().map(|(pid, run)| (*run, Pid(*pid)))
     }
 
     /// The main process has ended without our having been told: it was not our child.

@@ -26,6 +26,8 @@ pub enum Meaning {
     ReopenLogs,
     /// HUP: read the units again. That a terminal goes away must not take the services with it.
     HangUp,
+    /// Go on as the program that is on the disk by now.
+    Upgrade,
     /// None of ours: counted.
     Unknown,
 }
@@ -42,6 +44,7 @@ pub fn meaning(name: &str, role: Role) -> Meaning {
         ("TERM" | "INT" | "QUIT" | "PWR" | "RTMIN+3", Role::Units) => Meaning::Shutdown,
         ("HUP", Role::Units) => Meaning::HangUp,
         ("USR1", Role::Units) => Meaning::ReopenLogs,
+        ("USR2", Role::Units) => Meaning::Upgrade,
         (_, Role::Units) => Meaning::Unknown,
     }
 }
@@ -57,12 +60,13 @@ mod tests {
         }
         assert_eq!(meaning("HUP", Role::Units), Meaning::HangUp);
         assert_eq!(meaning("USR1", Role::Units), Meaning::ReopenLogs);
+        assert_eq!(meaning("USR2", Role::Units), Meaning::Upgrade);
         assert_eq!(meaning("WINCH", Role::Units), Meaning::Forward);
     }
 
     #[test]
     fn undocumented_signals_do_nothing() {
-        for name in ["USR2", "RTMIN", "RTMIN+4", "RTMAX", "ALRM", "VTALRM", "IO", "PIPE", ""] {
+        for name in ["RTMIN", "RTMIN+4", "RTMAX", "ALRM", "VTALRM", "IO", "PIPE", ""] {
             assert_eq!(meaning(name, Role::Units), Meaning::Unknown, "{name}");
         }
     }

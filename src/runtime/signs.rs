@@ -10,12 +10,15 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::lifecycle::event::{Event, RunId, Sign};
 use crate::os::error::{Doing, Error};
-use crate::os::notify::{self, Message, NotifySocket, Rights};
+use crate::os::handover::{self, Left, Luggage};
+use crate::os::notify::{self, Message, NotifySocket, Rights, SavedNotify};
 use crate::os::poll::Poller;
 use crate::os::user::Ids;
-use crate::runtime::kept::{Full, Kept, Which};
+use crate::runtime::kept::{Full, Kept, SavedKept, Which};
 use crate::units::name::UnitName;
 
 /// Datagrams that are read of one socket before others have their turn.
@@ -38,6 +41,14 @@ pub(super) enum Said {
     Fact(Event),
     /// About descriptors that it has sent along.
     Rights(UnitName, Rights, Vec<OwnedFd>),
+}
+
+/// As they are left to the next svinit.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct SavedSigns {
+    sockets: BTreeMap<UnitName, SavedNotify>,
+    descriptors: Vec<(RunId, handover::Kept)>,
+    kept: Vec<SavedKept>,
 }
 
 enum Source {
@@ -148,6 +159,42 @@ impl Signs {
     pub(super) fn let_go(&mut self, unit: &UnitName, which: &Which<'_>) {
         for token in self.kept.let_go(unit, which) {
             self.sources.remove(&token);
+        }
+    }
+
+    /// For the next svinit.
+    #[must_use]
+    pub(super) fn save(&self, luggage: &mut Luggage) -> SavedSigns {
+        let sockets =
+            self.sockets.iter().map(|(unit, socket)| (unit.clone(), socket.save(luggage))).collect();
+        let descriptors = self.sources.values().filter_map(|source| match source {
+            Source::Descriptor(run, reader) => Some((*run, luggage.fd(reader))),
+            Source::Socket(_) | Source::Kept(_) => None,
+        });
+        let descriptors = descriptors.collect();
+        SavedSigns { sockets, descriptors, kept: self.kept.save(luggage) }
+    }
+
+    /// From the svinit before. What cannot be watched says nothing any more, as on a machine without room.
+    pub(super) fn restore(&mut self, saved: SavedSigns, left: &mut Left) {
+        for (unit, socket) in saved.sockets {
+            let Some(socket) = NotifySocket::restore(socket, left) else { continue };
+            let token = self.next_token();
+            let _ = self.poller.add(&socket, token);
+            self.sources.insert(token, Source::Socket(unit.clone()));
+            self.sockets.insert(unit, socket);
+        }
+        for (run, fd) in saved.descriptors {
+            let Some(reader) = left.fd(fd).map(io::PipeReader::from) else { continue };
+            let token = self.next_token();
+            let _ = self.poller.add(&reader, token);
+            self.sources.insert(token, Source::Descriptor(run, reader));
+        }
+        for SavedKept { unit, name, fd, is_watched } in saved.kept {
+            if let Some(fd) = left.fd(fd) {
+                // There was room for it before.
+                let _ = self.keep(&unit, &name, fd, !is_watched, usize::MAX);
+            }
         }
     }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use crate::lifecycle::event::JobId;
 use crate::os::clock;
 use crate::os::files;
 use crate::os::own;
@@ -23,6 +24,7 @@ use crate::runtime::prepare;
 use crate::units::difference::{self, Difference, UnitChange};
 use crate::units::name::UnitName;
 use crate::units::problem::Problems;
+use crate::units::source::{Source, SourceKind};
 use crate::units::spec::{LogLevel, UnitSet, UnitSpec};
 use crate::units::table::Change;
 
@@ -34,7 +36,7 @@ pub struct Planned {
     /// What looks wrong but stops nothing.
     pub warnings: Vec<String>,
     /// The answers, if it is being done.
-    pub job: Option<mpsc::UnboundedReceiver<JobNote>>,
+    pub job: Option<(JobId, mpsc::UnboundedReceiver<JobNote>)>,
 }
 
 /// Why nothing is changed.
@@ -63,7 +65,8 @@ impl Driver {
         }
         self.hands.pump.say(None, LogLevel::Info, &format!("{who}: {}", words(&difference)));
         let (notes, answers) = mpsc::unbounded_channel();
-        let job = self.jobs.open(notes);
+        let job = self.surroundings.jobs.next();
+        self.jobs.open(job, notes);
         let former = |name: &UnitName| Some((name.clone(), self.board.source(name)?));
         self.hands.former = difference.0.keys().filter_map(former).collect();
         self.hands.coming = sources;
@@ -78,7 +81,17 @@ impl Driver {
         let actions = self.supervisor.adopt(job, &set, now);
         self.perform(actions, now);
         self.board.set_definitions(Arc::clone(&self.hands.setting.set));
-        Ok(Planned { difference, warnings, job: Some(answers) })
+        self.has_moved = true;
+        Ok(Planned { difference, warnings, job: Some((job, answers)) })
+    }
+
+    /// The files that made the units that are in force, and `svinit.toml`.
+    pub(super) fn texts(&self) -> Vec<Source> {
+        let is_daemon = |source: &&Source| source.kind == SourceKind::Daemon;
+        let daemon = self.surroundings.sources.iter().filter(is_daemon).cloned();
+        let units = self.board.all_sources();
+        let units = units.values().flatten().map(|text| Source::unit(text.path.clone(), text.text.clone()));
+        daemon.chain(units).collect()
     }
 
     /// HUP: what comes of it is in the log.
@@ -142,12 +155,14 @@ impl Driver {
         let is_planned = self.hands.planned.units.get(&spec.name).is_some_and(|planned| *planned == *spec);
         let texts = if is_planned { &self.hands.coming } else { &self.hands.former };
         self.board.set_source(&spec.name, texts.get(&spec.name).cloned());
+        self.is_renewed = true;
     }
 
     /// The unit is no more.
     pub(super) fn forget(&mut self, unit: &UnitName) {
         self.hands.forget_unit(unit);
         self.board.forget(unit, Arc::clone(&self.hands.setting.set));
+        self.is_renewed = true;
     }
 }
 

@@ -8,12 +8,13 @@ use std::time::Duration;
 use tokio::sync::{broadcast, mpsc};
 
 use crate::lifecycle::action::Outcome;
-use crate::lifecycle::event::{Command, ExitStatus, Pid, RunId};
+use crate::lifecycle::event::{Command, ExitStatus, JobId, Pid, RunId};
 use crate::lifecycle::state::{Health, Label, LastExit, Phase, UnitView};
 use crate::lifecycle::time::Time;
 use crate::logs::line::{Line, Stream};
 use crate::runtime::handle::{
-    ASKS_BACKLOG, Ask, Board, Handle, Info, JobNote, Logs, Reader, SourceText, Sources, Usage,
+    ASKS_BACKLOG, Ask, Board, Handle, Info, JobNote, Logs, Program, Reader, SourceText, Sources, Upgrade,
+    UpgradeNote, Usage,
 };
 use crate::runtime::update::Planned;
 use crate::units::difference::{Difference, UnitChange};
@@ -49,6 +50,7 @@ pub(crate) fn world() -> World {
         wall_us_at_start: 1_700_000_000_000_000,
         clock: now,
         effective: |spec| format!("description = {:?}\n", spec.description),
+        program: Program::default(),
     };
     let views = vec![view("db", Label::Ready), view("web", Label::Ready), view("job", Label::Completed)];
     let board = Board::new(Arc::new(set), views, info);
@@ -85,7 +87,7 @@ impl World {
 
 fn answer(board: &Board, lines: &broadcast::Sender<Arc<Line>>, ask: Ask) {
     match ask {
-        Ask::Job { command, notes } => {
+        Ask::Job { command, notes, .. } => {
             for unit in named(command) {
                 let view = UnitView { pid: Some(Pid(200)), ..view(unit.as_str(), Label::Ready) };
                 let change = board.change(now(), Label::Ready, Health::Unknown, view);
@@ -113,8 +115,12 @@ fn answer(board: &Board, lines: &broadcast::Sender<Arc<Line>>, ask: Ask) {
                 Outcome { unit: name("web"), ok: true, why: "changed, in force".into(), said: String::new() };
             let _ = notes.send(JobNote::Answer { outcome, view: None });
             let _ = notes.send(JobNote::Done);
-            let job = (!is_dry).then_some(answers);
+            let job = (!is_dry).then_some((JobId(1), answers));
             let _ = reply.send(Ok(Planned { difference, warnings: Vec::new(), job }));
+        }
+        Ask::Upgrade { notes, .. } => {
+            let upgrade = Upgrade { from: "0.1.0".to_owned(), to: "0.2.0".to_owned(), upgrades: 1 };
+            let _ = notes.send(UpgradeNote::Fit(upgrade));
         }
         Ask::Shutdown { .. } | Ask::ReopenLogs => {}
     }

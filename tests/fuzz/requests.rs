@@ -11,7 +11,7 @@ use svinit::control::peer::Policy;
 use svinit::control::server;
 use svinit::lifecycle::supervisor::{Settings, Supervisor};
 use svinit::lifecycle::time::Time;
-use svinit::runtime::handle::{Ask, Board, Handle, Info, Logs, Reader};
+use svinit::runtime::handle::{Ask, Board, Handle, Info, Logs, Program, Reader};
 use svinit::runtime::update::Unplanned;
 use svinit::units::reading;
 use svinit::units::source::Source;
@@ -137,6 +137,7 @@ fn serve() -> TempDir {
         wall_us_at_start: 0,
         clock: || Time::ZERO,
         effective: svinit::units::show::effective,
+        program: Program::default(),
     };
     let (asks, mut asked) = mpsc::channel(64);
     let handle =
@@ -144,7 +145,7 @@ fn serve() -> TempDir {
     let listener = UnixListener::bind(dir.path().join("sock")).unwrap();
     let policy =
         Policy { own_uid: nix::unistd::geteuid().as_raw(), group: None, allow_other_namespaces: true };
-    tokio::spawn(server::serve(listener, handle, policy));
+    tokio::spawn(server::serve(listener, handle, policy, Vec::new()));
     tokio::spawn(async move {
         while let Some(ask) = asked.recv().await {
             match ask {
@@ -154,7 +155,7 @@ fn serve() -> TempDir {
                 Ask::Update { reply, .. } => {
                     drop(reply.send(Err(Unplanned::Refused("nothing is updated here".to_owned()))));
                 }
-                Ask::Job { .. } | Ask::Shutdown { .. } | Ask::ReopenLogs => {}
+                Ask::Job { .. } | Ask::Upgrade { .. } | Ask::Shutdown { .. } | Ask::ReopenLogs => {}
             }
         }
     });

@@ -21,7 +21,7 @@ use svinit::logs::line::Stream;
 use svinit::logs::lines::Splitter;
 use svinit::os::user::Ids;
 use svinit::runtime::environment::{self, Inherited, Read};
-use svinit::runtime::handle::{Board, Info, Reader};
+use svinit::runtime::handle::{Board, Info, Program, Reader};
 use svinit::units::name::UnitName;
 use svinit::units::reading;
 use svinit::units::source::Source;
@@ -248,6 +248,7 @@ fn health() -> Work {
         wall_us_at_start: 1_700_000_000_000_000,
         clock: || Time::from_millis(5_000),
         effective: |_| String::new(),
+        program: Program::default(),
     };
     let board = Board::new(Arc::new(set), machine.supervisor.views(), info);
     board.set_phase(Phase::Running);

@@ -19,7 +19,7 @@ use std::fs;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -49,6 +49,7 @@ pub struct Setup {
     prepared: Vec<OsString>,
     found_at: Option<PathBuf>,
     has_terminal: bool,
+    program: Option<PathBuf>,
 }
 
 impl Setup {
@@ -68,6 +69,7 @@ impl Setup {
             prepared: Vec::new(),
             found_at: None,
             has_terminal: false,
+            program: None,
         }
     }
 
@@ -131,6 +133,14 @@ impl Setup {
         self
     }
 
+    /// As a program of this test alone, `{dir}/svinit`, which may be replaced.
+    pub fn replaceable(mut self) -> Self {
+        let program = self.path("svinit");
+        put_program(&program);
+        self.program = Some(program);
+        self
+    }
+
     /// Without `--socket`: svinit is to find this place itself.
     pub fn socket_found_at(mut self, place: PathBuf) -> Self {
         self.found_at = Some(place);
@@ -152,7 +162,8 @@ impl Setup {
 
     /// Starts it and does not wait: for what says nothing (a lone COMMAND) or ends at once.
     pub fn launch(self) -> Svinit {
-        let mut words: Vec<OsString> = vec![executable().into()];
+        let mut words: Vec<OsString> =
+            vec![self.program.clone().map_or_else(|| executable().into(), PathBuf::into_os_string)];
         if self.found_at.is_none() {
             words.extend(["--socket".into(), self.path("sock").into()]);
         }
@@ -502,6 +513,14 @@ impl Said {
     fn text(&self) -> String {
         self.lines.lock().unwrap().lines.join("\n")
     }
+}
+
+/// Puts the executable under test to `place`, in the place of what may be there, as a package manager would: what runs
+/// is not written to.
+pub fn put_program(place: &Path) {
+    let new = place.with_extension("new");
+    fs::hard_link(executable(), &new).or_else(|_| fs::copy(executable(), &new).map(drop)).unwrap();
+    fs::rename(&new, place).unwrap();
 }
 
 /// Says why a test cannot run here. What is `essential` must not be missing in CI.

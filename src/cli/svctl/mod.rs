@@ -31,6 +31,7 @@ mod shutdown;
 mod status;
 mod tail;
 mod update;
+mod upgrade;
 mod verbs;
 mod version;
 mod wait;

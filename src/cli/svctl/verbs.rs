@@ -21,6 +21,7 @@ use crate::cli::svctl::show;
 use crate::cli::svctl::shutdown;
 use crate::cli::svctl::status;
 use crate::cli::svctl::update;
+use crate::cli::svctl::upgrade;
 use crate::cli::svctl::version;
 use crate::cli::svctl::wait;
 use crate::cli::svctl::why;
@@ -107,6 +108,7 @@ pub(super) const VERBS: &[&Verb] = &[
     &jobs::RESET,
     &run::RUN,
     &exec::EXEC,
+    &upgrade::UPGRADE,
     &shutdown::SHUTDOWN,
     &why::WHY,
     &show::SHOW,

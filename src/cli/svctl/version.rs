@@ -37,6 +37,9 @@ fn run(session: &mut Session) -> Result<Exit, Failure> {
     if let Some(up) = supervisor {
         let (pid, age) = (up.pid, words::age(up.uptime_ms));
         session.out.line(format!("svinit {} ({}, pid {pid}, up {age})", up.version, up.phase));
+        if up.replaced {
+            session.out.line("the program on the disk is another by now: svctl upgrade");
+        }
     }
     Ok(Exit::Done)
 }

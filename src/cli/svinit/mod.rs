@@ -11,10 +11,13 @@ use std::path::Path;
 use crate::cli::exit::Exit;
 use crate::cli::svctl;
 use crate::cli::svinit::options::{Options, Task};
+use crate::runtime::handover::Summons;
+use crate::runtime::rehearsal::{RECOVER, RESUME, SAFE, SELFTEST};
 
 /// Does what the command line says; comes back when svinit is to end.
 #[must_use]
-pub fn main(args: Vec<OsString>) -> Exit {
+pub fn main(mut args: Vec<OsString>) -> Exit {
+    let errand = Errand::take(&mut args);
     let options = match options::read(args, &|name| std::env::var(name).ok()) {
         Ok(options) => options,
         Err(told) => {
@@ -24,9 +27,36 @@ pub fn main(args: Vec<OsString>) -> Exit {
         }
     };
     match options.task {
-        Task::Run => run::run(options),
+        Task::Run => run::run(options, &errand),
         Task::Check => check(options),
         Task::Link(ref dir) => link(dir),
+    }
+}
+
+/// What one svinit tells the next, in front of the arguments that both have.
+enum Errand {
+    /// Nothing: this is the first.
+    Begin,
+    /// Go on with this.
+    Resume(Summons),
+    /// Go on with this after a fault.
+    Recover(Summons),
+    /// Going on has failed: look after this and do nothing else.
+    Safe(Summons),
+    /// Say whether you could.
+    Selftest(Summons),
+}
+
+impl Errand {
+    /// Takes it out of `args`. What looks like one and is none stays, and is complained about as any other.
+    fn take(args: &mut Vec<OsString>) -> Self {
+        let asked = |prefix: &str| args.get(1)?.to_str()?.strip_prefix(prefix).and_then(Summons::parse);
+        let errand = asked(RESUME).map(Self::Resume).or_else(|| asked(RECOVER).map(Self::Recover));
+        let errand = errand.or_else(|| asked(SAFE).map(Self::Safe));
+        let errand = errand.or_else(|| asked(SELFTEST).map(Self::Selftest));
+        let Some(errand) = errand else { return Self::Begin };
+        args.remove(1);
+        errand
     }
 }
 

@@ -6,18 +6,27 @@ use std::time::Duration;
 
 use crate::api::place;
 use crate::cli::exit::Exit;
-use crate::cli::svinit::complain;
 use crate::cli::svinit::options::{Options, UNITS_DEFAULT};
+use crate::cli::svinit::{Errand, complain, say};
 use crate::control::peer::{Access, Policy};
 use crate::control::server as control;
 use crate::http::server as http;
 use crate::lifecycle::action::End;
+use crate::lifecycle::supervisor::Supervisor;
+use crate::os::clock;
 use crate::os::error::Error;
+use crate::os::posture::{self, Posture};
 use crate::runtime::boot::{self, Assembled, Early, HttpWish, Wishes};
+use crate::runtime::clients::Door;
 use crate::runtime::command;
+use crate::runtime::fault::Fault;
+use crate::runtime::handover::{Arrival, Document, FORMAT, Fit, How, Summons, VERSION};
 use crate::runtime::load::{self, Loaded, Paths};
+use crate::runtime::safe;
 use crate::runtime::signals::Role;
+use crate::runtime::upgrade;
 use crate::units::problem::Problems;
+use crate::units::reading::{self, Reading};
 use crate::units::spec::{DaemonSpec, HTTP_PORT, LogLevel};
 
 /// For what is still to be written at the end; a reader that is slower has been given up by its engine as well.
@@ -26,8 +35,95 @@ const FLUSH_MAX: Duration = Duration::from_secs(1);
 /// Turns that the servers get after the end, to write what they have.
 const LAST_TURNS: usize = 16;
 
-/// Supervises until everything has ended.
-pub(super) fn run(options: Options) -> Exit {
+/// Supervises until everything has ended, going on with what another svinit has left if there is one.
+pub(super) fn run(options: Options, errand: &Errand) -> Exit {
+    match errand {
+        Errand::Begin => begin(options),
+        Errand::Resume(summons) => take_over(options, summons, false),
+        Errand::Recover(summons) => take_over(options, summons, true),
+        Errand::Safe(summons) => look_after(summons),
+        Errand::Selftest(summons) => selftest(options, summons),
+    }
+}
+
+/// Goes on with what was left. When that cannot be, the program that left it does.
+fn take_over(options: Options, summons: &Summons, is_crash: bool) -> Exit {
+    // An exec has undone it, and what is read here is not for everybody who runs as our user.
+    posture::harden();
+    let posture = Posture::look();
+    let followed = summons.follow(is_crash, |document| read_again(options, document, &posture));
+    let (arrival, wishes) = match followed {
+        Ok(followed) => followed,
+        Err(why) if is_crash => {
+            return boot::early()
+                .map_or_else(|error| refuse(&error), |early| Exit::Of(safe::run_blind(&why, early.signals)));
+        }
+        Err(why) => {
+            summons.go_back(&why, |text| upgrade::args_with(&text));
+            complain(&format!("svinit: cannot go on with what was left: {why}"));
+            return Exit::Failed;
+        }
+    };
+    if arrival.how == How::Upgrade && std::env::var_os("SVINIT_FAULTS").is_some_and(|at| at == "takeover") {
+        // For the test of what follows.
+        Fault::Panic.make();
+    }
+    match boot::early() {
+        Ok(early) if is_crash && crashes_too_often(&arrival) => Exit::Of(safe::run(arrival, early.signals)),
+        Ok(early) => supervise(early, wishes, Some(arrival)),
+        Err(error) => refuse(&error),
+    }
+}
+
+/// svinit crashed again before it could go on.
+fn look_after(summons: &Summons) -> Exit {
+    posture::harden();
+    let followed = summons.follow(true, |_| Ok(()));
+    match (boot::early(), followed) {
+        (Ok(early), Ok((arrival, ()))) => Exit::Of(safe::run(arrival, early.signals)),
+        (Ok(early), Err(why)) => Exit::Of(safe::run_blind(&why, early.signals)),
+        (Err(error), _) => refuse(&error),
+    }
+}
+
+/// This crash is one too many.
+fn crashes_too_often(arrival: &Arrival) -> bool {
+    let now = clock::now();
+    let recent = arrival.document.header.recoveries.iter().filter(|at| now.since(**at) <= safe::WINDOW);
+    let bound = std::env::var("SVINIT_CRASHES_MAX").ok().and_then(|text| text.parse().ok());
+    recent.count() >= bound.unwrap_or(safe::CRASHES_MAX)
+}
+
+/// What is to be run, from a document alone; whether the machine fits it is tried.
+fn read_again(options: Options, document: &Document, posture: &Posture) -> Result<Wishes, String> {
+    let reading = reading::read(&document.sources, &|name| std::env::var(name).ok());
+    let Reading { set, daemon, .. } = reading.map_err(|problems| problems.to_string())?;
+    let loaded = Loaded { set, daemon, warnings: Vec::new(), sources: document.sources.clone() };
+    let wishes = wishes(options, loaded, posture)?;
+    Supervisor::restore(document.machine.clone(), &wishes.set, boot::settings(&wishes.daemon, 0))?;
+    Ok(wishes)
+}
+
+/// Says whether this program could take over what is in the file, and changes nothing.
+fn selftest(options: Options, summons: &Summons) -> Exit {
+    let state = summons.state().ok_or_else(|| "there is no state to test with".to_owned());
+    let tested = state.and_then(Document::open).and_then(|(document, _)| {
+        let wishes = read_again(options, &document, &Posture::look())?;
+        Ok(Fit { svinit: VERSION.to_owned(), format: FORMAT, units: wishes.set.units.len() })
+    });
+    match tested {
+        Ok(fit) => {
+            say(&serde_json::to_string(&fit).expect("texts and numbers are always JSON"));
+            Exit::Done
+        }
+        Err(why) => {
+            complain(&why);
+            Exit::Failed
+        }
+    }
+}
+
+fn begin(options: Options) -> Exit {
     let early = match boot::early() {
         Ok(early) => early,
         Err(error) => return refuse(&error),
@@ -43,15 +139,19 @@ pub(super) fn run(options: Options) -> Exit {
         complain(&nothing_to_run(&options));
         return Exit::BadConfiguration;
     }
-    let wishes = match wishes(options, loaded, &early) {
+    let wishes = match wishes(options, loaded, &early.posture) {
         Ok(wishes) => wishes,
         Err(why) => {
             complain(&format!("svinit: {why}"));
             return Exit::BadConfiguration;
         }
     };
+    supervise(early, wishes, None)
+}
+
+fn supervise(early: Early, wishes: Wishes, arrival: Option<Arrival>) -> Exit {
     match tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build() {
-        Ok(runtime) => runtime.block_on(serve(early, wishes)),
+        Ok(runtime) => runtime.block_on(serve(early, wishes, arrival)),
         Err(source) => refuse(&Error { doing: "start the main loop".to_owned(), source, remedy: None }),
     }
 }
@@ -80,10 +180,10 @@ fn nothing_to_run(options: &Options) -> String {
     )
 }
 
-fn wishes(options: Options, loaded: Loaded, early: &Early) -> Result<Wishes, String> {
-    let sources = loaded.by_unit();
-    let paths = paths(&options, early.posture.uid);
-    let Loaded { mut set, daemon, warnings, sources: _ } = loaded;
+fn wishes(options: Options, loaded: Loaded, posture: &Posture) -> Result<Wishes, String> {
+    let by_unit = loaded.by_unit();
+    let paths = paths(&options, posture.uid);
+    let Loaded { mut set, daemon, warnings, sources } = loaded;
     for warning in &warnings {
         complain(&warning.to_string());
     }
@@ -97,9 +197,9 @@ fn wishes(options: Options, loaded: Loaded, early: &Early) -> Result<Wishes, Str
     let env = |name: &str| std::env::var(name).ok();
     let unit_paths =
         if options.units.is_empty() { vec![PathBuf::from(UNITS_DEFAULT)] } else { options.units };
-    let socket_places = place::socket_places(options.socket, &env, early.posture.uid);
+    let socket_places = place::socket_places(options.socket, &env, posture.uid);
     Ok(Wishes {
-        http: http_wish(options.http, &daemon, role, early.posture.is_pid1),
+        http: http_wish(options.http, &daemon, role, posture.is_pid1),
         log_format: options.log_format.or(daemon.log_format).unwrap_or_default(),
         // In front of one command svinit is as quiet as if it were not there.
         log_level: if role == Role::Command {
@@ -110,7 +210,8 @@ fn wishes(options: Options, loaded: Loaded, early: &Early) -> Result<Wishes, Str
         set,
         daemon,
         unit_paths,
-        sources,
+        texts: sources,
+        sources: by_unit,
         paths,
         role,
         foreground,
@@ -132,18 +233,21 @@ fn http_wish(asked: Option<Option<SocketAddr>>, daemon: &DaemonSpec, role: Role,
     }
 }
 
-async fn serve(early: Early, wishes: Wishes) -> Exit {
+async fn serve(early: Early, wishes: Wishes, arrival: Option<Arrival>) -> Exit {
     let is_lone = wishes.role == Role::Command;
     let policy = policy(&wishes.daemon, early.posture.uid);
-    let Assembled { driver, handle, control, http, traces } = match boot::assemble(early, wishes) {
-        Ok(assembled) => assembled,
-        Err(error) => return refuse(&error),
-    };
+    let Assembled { driver, handle, control, rejoined, http, traces } =
+        match boot::assemble(early, wishes, arrival) {
+            Ok(assembled) => assembled,
+            Err(error) => return refuse(&error),
+        };
+    let (visitors, rejoined) = rejoined.into_iter().partition(|client| client.door == Door::Public);
     if let Some(listener) = http {
-        tokio::spawn(http::serve(listener, handle.reader().clone()));
+        let (reader, clients) = (handle.reader().clone(), handle.clients().clone());
+        tokio::spawn(http::serve(listener, reader, clients, visitors));
     }
     if let Some(listener) = control {
-        tokio::spawn(control::serve(listener, handle, policy));
+        tokio::spawn(control::serve(listener, handle, policy, rejoined));
     }
     let (End { status, why }, mut hands) = driver.run().await;
     let level = match status {

@@ -236,7 +236,7 @@ fn served(policy: impl FnOnce(Policy) -> Policy) -> Served {
     let world = world().drive();
     let own_uid = UnixStream::pair().unwrap().0.peer_cred().unwrap().uid();
     let policy = policy(Policy { own_uid, group: None, allow_other_namespaces: false });
-    tokio::spawn(serve(listener, world.handle.clone(), policy));
+    tokio::spawn(serve(listener, world.handle.clone(), policy, Vec::new()));
     Served { dir, world }
 }
 

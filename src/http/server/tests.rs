@@ -11,6 +11,7 @@ use tower::ServiceExt;
 use super::{CONNECTIONS_MAX, app, serve};
 use crate::lifecycle::state::{Health, Label, Phase, UnitView};
 use crate::lifecycle::time::Time;
+use crate::runtime::clients::Clients;
 use crate::runtime::handle::Reader;
 use crate::runtime::world::{view, world};
 
@@ -103,7 +104,7 @@ async fn metrics_do_not_wait_for_a_driver_that_is_busy() {
 async fn listening() -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap();
-    tokio::spawn(serve(listener, world().reader()));
+    tokio::spawn(serve(listener, world().reader(), Clients::default(), Vec::new()));
     at
 }
 

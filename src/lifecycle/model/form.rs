@@ -180,6 +180,7 @@ impl<'a> Form<'a> {
             // What is seen is the state, see `laws::shown`.
             seen: _,
             reach,
+            is_unsaved: _,
             beside,
         } = unit;
         self.state(state, spec.restart.window);

@@ -64,6 +64,16 @@ impl Intake {
         self.seq
     }
 
+    /// The number of the latest read.
+    pub(super) fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// The next read comes after this one.
+    pub(super) fn set_seq(&mut self, seq: u64) {
+        self.seq = seq;
+    }
+
     /// Where the next read goes.
     pub(super) fn room(&mut self, bytes: usize) -> &mut [u8] {
         if self.input.len() < bytes {

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use regex_lite::Regex;
+use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
 use crate::lifecycle::event::{Pid, RunId};
@@ -33,7 +34,10 @@ use crate::units::spec::{LogLevel, UnitSpec};
 
 mod intake;
 mod memory;
+mod saved;
 mod unit;
+
+pub use saved::SavedLogs;
 
 /// What one pipe may give in one turn.
 const TURN_BYTES: usize = 256 << 10;
@@ -78,7 +82,7 @@ pub enum Fact {
 }
 
 /// What has passed, since the start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Counts {
     /// Lines read.
     pub lines: u64,

@@ -53,6 +53,10 @@ impl FileSet {
         let lane = &shared.files;
         let mut state = lane.lock();
         loop {
+            if state.is_to_rest {
+                state = lane.rest(state);
+                continue;
+            }
             self.obey(&mut state);
             self.mend(&mut state, clock::now());
             if let Some(batch) = state.queue.take(BATCH_BYTES) {

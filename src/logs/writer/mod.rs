@@ -5,12 +5,15 @@
 //! waits for them is bounded ([`Queue`]); handing over a chunk never blocks. Descriptors 0 to 2 are never made
 //! non-blocking: other processes share them, and would lose output.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use crate::lifecycle::time::Time;
 use crate::logs::queue::{Batch, Chunk, Queue, Room, SourceId};
 use crate::logs::rotate::Rotation;
 use crate::os::error::Error;
@@ -36,6 +39,9 @@ const EAGER_BYTES: usize = 32 << 10;
 
 /// Buffers that a lane keeps for the next chunks while it is busy.
 const SPARES: usize = 4;
+
+/// Between two interruptions of a thread that is to rest: it may have been about to begin what it was to be kept from.
+const INTERRUPT_EVERY: Duration = Duration::from_micros(500);
 
 /// Of address space, of which only what is used costs memory. A compressor is some 300 KiB and is made on the stack.
 const STACK: usize = 1 << 20;
@@ -107,6 +113,8 @@ struct Lane {
     state: Mutex<LaneState>,
     work: Condvar,
     idle: Condvar,
+    /// The same as in the state, for whoever is in the middle of a write.
+    is_to_rest: AtomicBool,
 }
 
 #[derive(Default)]
@@ -121,6 +129,13 @@ struct LaneState {
     in_flight: u64,
     is_asleep: bool,
     is_ending: bool,
+    /// The thread is to come to rest, or rests already.
+    is_to_rest: bool,
+    is_resting: bool,
+    /// How the thread is brought out of a write that waits; `None` for one that never waits for long.
+    thread: Option<signals::Thread>,
+    /// What is left of a batch that was interrupted.
+    begun: Option<Chunk>,
 }
 
 /// What the file thread is told beside lines.
@@ -318,6 +333,63 @@ impl Writer {
         is_idle
     }
 
+    /// Brings the threads to rest: nothing is written from here on until [`Writer::go_on`]. False when one is still busy
+    /// after `within`.
+    pub(super) fn rest(&self, within: Duration) -> bool {
+        let until = crate::os::clock::now().after(within);
+        let lanes = [
+            (&self.shared.streams, self.shared.own_streams.is_none()),
+            (&self.shared.files, self.shared.own_files.is_none()),
+        ];
+        let threads = || lanes.iter().filter(|(_, has_thread)| *has_thread).map(|(lane, _)| *lane);
+        threads().for_each(|lane| lane.set_to_rest(true));
+        threads().all(|lane| lane.wait_for_rest(until))
+    }
+
+    /// The end of [`Writer::rest`].
+    pub(super) fn go_on(&self) {
+        for lane in [&self.shared.streams, &self.shared.files] {
+            lane.set_to_rest(false);
+        }
+    }
+
+    /// Shows what waits for `to`: the rest of what was begun, and all else.
+    pub(super) fn look_at_waiting(&self, to: To, look: impl FnOnce(Option<&Chunk>, &Queue)) {
+        let own = match (to, &self.shared.own_streams) {
+            (To::Streams, Some(outs)) => lock(outs).begun(),
+            _ => None,
+        };
+        let state = self.shared.lane(to).lock();
+        look(own.as_ref().or(state.begun.as_ref()), &state.queue);
+    }
+
+    /// Takes back what an svinit before this one has left, before anything else waits: first what it had begun. Without a
+    /// place it is svinit's own.
+    pub(super) fn refill(
+        &self,
+        to: To,
+        begun: Option<Chunk>,
+        waiting: Vec<(Option<SourceId>, Chunk)>,
+        untold: &BTreeMap<Option<SourceId>, u64>,
+    ) {
+        let own = self.shared.voice.source();
+        let lane = self.shared.lane(to);
+        let mut state = lane.lock();
+        for (place, chunk) in waiting {
+            state.queue.refill(place.unwrap_or(own), chunk);
+        }
+        for (place, lines) in untold {
+            state.queue.set_untold(place.unwrap_or(own), *lines);
+        }
+        match (to, &self.shared.own_streams) {
+            (To::Streams, Some(outs)) => lock(outs).begin_with(begun),
+            _ => state.begun = begun,
+        }
+        drop(state);
+        lane.wake();
+        self.shared.write_own(to);
+    }
+
     /// Lines that wait, or are being written.
     pub(super) fn lines_left(&self) -> u64 {
         let left = |lane: &Lane| {
@@ -368,6 +440,34 @@ impl Lane {
         self.work.notify_one();
     }
 
+    fn set_to_rest(&self, rests: bool) {
+        self.is_to_rest.store(rests, Ordering::Relaxed);
+        self.lock().is_to_rest = rests;
+        self.wake();
+    }
+
+    /// Called by the thread when it is told to: it has nothing in its hands, and takes nothing until it may go on.
+    fn rest<'a>(&self, mut state: MutexGuard<'a, LaneState>) -> MutexGuard<'a, LaneState> {
+        (state.is_resting, state.is_writing, state.in_flight) = (true, false, 0);
+        self.idle.notify_all();
+        let mut state =
+            self.work.wait_while(state, |state| state.is_to_rest).unwrap_or_else(PoisonError::into_inner);
+        state.is_resting = false;
+        state
+    }
+
+    /// Interrupts the thread until it rests.
+    fn wait_for_rest(&self, until: Time) -> bool {
+        let mut state = self.lock();
+        while !state.is_resting && crate::os::clock::now() < until {
+            if let Some(thread) = state.thread {
+                thread.interrupt();
+            }
+            state = self.idle.wait_timeout(state, INTERRUPT_EVERY).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.is_resting
+    }
+
     /// Wakes the thread if something waits that it has slept through.
     fn wake_for_lines(&self) {
         let state = self.lock();
@@ -399,10 +499,11 @@ impl Lane {
     }
 
     fn wait_idle(&self, within: Duration) -> bool {
-        let busy = |state: &mut LaneState| state.is_writing || !state.queue.is_empty();
-        let (state, _) =
+        let busy =
+            |state: &mut LaneState| state.is_writing || state.begun.is_some() || !state.queue.is_empty();
+        let (mut state, _) =
             self.idle.wait_timeout_while(self.lock(), within, busy).unwrap_or_else(PoisonError::into_inner);
-        !state.is_writing && state.queue.is_empty()
+        !busy(&mut state)
     }
 }
 

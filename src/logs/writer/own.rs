@@ -48,6 +48,11 @@ impl Voice {
         Self { source, format, inbox: Mutex::default(), is_followed: AtomicBool::new(false) }
     }
 
+    /// Its place in the queue of the streams.
+    pub(super) fn source(&self) -> SourceId {
+        self.source
+    }
+
     pub(super) fn take(&self) -> Vec<Message> {
         Vec::from(std::mem::take(&mut *lock(&self.inbox)))
     }

@@ -7,14 +7,16 @@ use std::fs::File;
 use std::io::{self, IoSlice, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use memchr::memchr_iter;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::logs::queue::{Batch, SourceId};
+use crate::logs::queue::{Batch, Chunk, SourceId};
 use crate::logs::writer::{BATCH_BYTES, Shared};
 use crate::os::clock;
+use crate::os::signals::Thread;
 use crate::units::spec::LogLevel;
 
 /// A pipe that poll calls writable takes so much without blocking.
@@ -63,7 +65,20 @@ impl Outs {
     pub(super) fn run(mut self, shared: &Arc<Shared>) {
         let lane = &shared.streams;
         let mut state = lane.lock();
+        state.thread = Some(Thread::interruptible());
         loop {
+            if state.is_to_rest {
+                state = lane.rest(state);
+                continue;
+            }
+            if let Some(begun) = state.begun.take() {
+                state.is_writing = true;
+                drop(state);
+                let left = self.write_on(begun, &lane.is_to_rest);
+                state = lane.lock();
+                state.begun = left;
+                continue;
+            }
             let Some(batch) = state.queue.take(BATCH_BYTES) else {
                 if state.is_ending {
                     return;
@@ -77,8 +92,9 @@ impl Outs {
             if rings {
                 shared.ring();
             }
-            let lost = self.write(shared, &batch);
+            let Written { lost, left } = self.write(shared, &batch);
             state = lane.lock();
+            state.begun = left;
             for (id, lines) in lost {
                 state.queue.miss(id, lines);
             }
@@ -88,16 +104,33 @@ impl Outs {
         }
     }
 
-    /// Writes all of `batch`; returns whose lines could not be written.
-    fn write(&mut self, shared: &Shared, batch: &Batch) -> Vec<(SourceId, u64)> {
+    /// Writes the rest of what was begun; returns what is still left when it is interrupted.
+    fn write_on(&mut self, begun: Chunk, is_to_rest: &AtomicBool) -> Option<Chunk> {
+        let out = self.place(begun.out);
+        let halted = write_slices(self.files[out].as_ref(), &mut [IoSlice::new(&begun.bytes)], is_to_rest);
+        match halted {
+            Err(Halt::Interrupted(written)) => Some(rest_of(&begun.bytes[written..], begun.out)),
+            // As ever: nothing that a stream answers stops svinit.
+            Ok(()) | Err(Halt::Failed(_)) => None,
+        }
+    }
+
+    /// Writes all of `batch`, or tells what became of it.
+    fn write(&mut self, shared: &Shared, batch: &Batch) -> Written {
         let out = self.place(batch.out);
         let mut first = Vec::new();
         self.put_notes(shared, batch, &mut first);
         let mut slices: Vec<IoSlice<'_>> = vec![IoSlice::new(&first)];
         slices.extend(batch.chunks.iter().map(|(_, chunk)| IoSlice::new(&chunk.bytes)));
-        let mut written = match write_slices(self.files[out].as_ref(), &mut slices) {
-            Ok(()) => return Vec::new(),
-            Err(written) => written,
+        let halted = write_slices(self.files[out].as_ref(), &mut slices, &shared.streams.is_to_rest);
+        let mut written = match halted {
+            Ok(()) => return Written::default(),
+            Err(Halt::Interrupted(written)) => {
+                let all = std::iter::once(&first).chain(batch.chunks.iter().map(|(_, chunk)| &chunk.bytes));
+                let bytes: Vec<u8> = all.flatten().copied().skip(written).collect();
+                return Written { left: Some(rest_of(&bytes, batch.out)), ..Written::default() };
+            }
+            Err(Halt::Failed(written)) => written,
         };
         let all = std::iter::once(&first).chain(batch.chunks.iter().map(|(_, chunk)| &chunk.bytes));
         let before = all.flatten().take(written).last();
@@ -112,7 +145,18 @@ impl Outs {
                 lost.push((*id, lines));
             }
         }
-        lost
+        Written { lost, left: None }
+    }
+
+    /// Without a thread: the rest of what is being written.
+    pub(super) fn begun(&self) -> Option<Chunk> {
+        self.current.as_ref().map(|current| rest_of(&current.bytes[current.written..], current.out))
+    }
+
+    /// Without a thread: this comes before everything else.
+    pub(super) fn begin_with(&mut self, begun: Option<Chunk>) {
+        self.current =
+            begun.map(|chunk| Current { out: self.place(chunk.out), bytes: chunk.bytes, written: 0 });
     }
 
     /// What stands before the batch: the end of a torn line, and how many lines are missing.
@@ -202,14 +246,39 @@ impl Outs {
     }
 }
 
-/// Writes all, or says how many bytes were written before it went wrong.
-fn write_slices(file: Option<&File>, mut slices: &mut [IoSlice<'_>]) -> Result<(), usize> {
-    let mut file = file.ok_or(0_usize)?;
+/// What became of a batch that was not written as it is.
+#[derive(Default)]
+struct Written {
+    /// Whose lines could not be written.
+    lost: Vec<(SourceId, u64)>,
+    /// What is left, because the thread is to rest.
+    left: Option<Chunk>,
+}
+
+fn rest_of(bytes: &[u8], out: usize) -> Chunk {
+    Chunk { bytes: bytes.to_vec(), lines: memchr_iter(b'\n', bytes).count() as u64, out }
+}
+
+/// Why not all was written, and how many bytes were.
+enum Halt {
+    /// It went wrong.
+    Failed(usize),
+    /// The thread is to rest.
+    Interrupted(usize),
+}
+
+/// Writes all, or says how many bytes were written before it stopped.
+fn write_slices(
+    file: Option<&File>,
+    mut slices: &mut [IoSlice<'_>],
+    is_to_rest: &AtomicBool,
+) -> Result<(), Halt> {
+    let mut file = file.ok_or(Halt::Failed(0))?;
     let mut written = 0;
     IoSlice::advance_slices(&mut slices, 0);
     while !slices.is_empty() {
         match file.write_vectored(slices) {
-            Ok(0) => return Err(written),
+            Ok(0) => return Err(Halt::Failed(written)),
             Ok(n) => {
                 written += n;
                 IoSlice::advance_slices(&mut slices, n);
@@ -220,7 +289,10 @@ fn write_slices(file: Option<&File>, mut slices: &mut [IoSlice<'_>]) -> Result<(
                 let mut fds = [PollFd::new(file.as_fd(), PollFlags::POLLOUT)];
                 let _ = poll(&mut fds, PollTimeout::NONE);
             }
-            Err(_) => return Err(written),
+            Err(_) => return Err(Halt::Failed(written)),
+        }
+        if is_to_rest.load(Ordering::Relaxed) && !slices.is_empty() {
+            return Err(Halt::Interrupted(written));
         }
     }
     Ok(())

@@ -1,0 +1,92 @@
+//! The document of [`crate::runtime::handover`], kept current for a crash at a cost that goes with what has changed.
+//!
+//! A unit is put into words again only when the machine has touched it; the words are put together and copied. What is
+//! left out is what a crash may cost: the lines kept in memory, and those that wait for a blocked stdout.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::lifecycle::supervisor::Supervisor;
+use crate::logs::pump::SavedLogs;
+use crate::os::crash::Vault;
+use crate::os::error::Error;
+use crate::os::handover::Luggage;
+use crate::runtime::handover::{FORMAT, Header, Place};
+use crate::runtime::saved::SavedHands;
+use crate::units::name::UnitName;
+use crate::units::source::Source;
+
+/// What changes from turn to turn, beside the machine.
+pub(super) struct Turn {
+    pub(super) header: Header,
+    pub(super) place: Place,
+    pub(super) hands: SavedHands,
+    pub(super) logs: SavedLogs,
+    pub(super) luggage: Luggage,
+}
+
+/// The words so far.
+pub(super) struct Ledger {
+    vault: Vault,
+    sources: String,
+    units: BTreeMap<UnitName, String>,
+    text: String,
+    bytes: Vec<u8>,
+}
+
+fn words(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+impl Ledger {
+    /// An empty one for these units.
+    pub(super) fn new(vault: Vault, sources: &[Source]) -> Self {
+        let sources = words(&sources);
+        Self { vault, sources, units: BTreeMap::new(), text: String::new(), bytes: Vec::new() }
+    }
+
+    /// The units are read from these from here on.
+    pub(super) fn set_sources(&mut self, sources: &[Source]) {
+        self.sources = words(&sources);
+    }
+
+    /// The descriptors of its own.
+    pub(super) fn pack_itself(&self, luggage: &mut Luggage) {
+        self.vault.pack_itself(luggage);
+    }
+
+    /// Writes down how things are after a turn.
+    ///
+    /// # Errors
+    /// There is no memory: what was written before stays.
+    pub(super) fn write(&mut self, machine: &mut Supervisor, turn: &Turn) -> Result<(), Error> {
+        for name in machine.take_unsaved() {
+            match machine.save_unit(&name).map(|unit| words(&unit)) {
+                Some(unit) => self.units.insert(name, unit),
+                None => self.units.remove(&name),
+            };
+        }
+        let text = &mut self.text;
+        text.clear();
+        let mut section = |start: &str, value: &str| {
+            text.push_str(start);
+            text.push_str(value);
+        };
+        section("{\"header\":", &words(&turn.header));
+        section(",\"sources\":", &self.sources);
+        let mut start = ",\"machine\":{\"units\":{\"";
+        for (name, unit) in &self.units {
+            section(start, name.as_str());
+            section("\":", unit);
+            start = ",\"";
+        }
+        section("},\"common\":", &words(&machine.save_common()));
+        section("},\"hands\":", &words(&turn.hands));
+        section(",\"logs\":", &words(&turn.logs));
+        section(",\"place\":", &words(&turn.place));
+        section("}", "");
+        turn.luggage.write_into(FORMAT, &self.text, &mut self.bytes);
+        self.vault.put(&self.bytes, &turn.luggage)
+    }
+}

@@ -1,0 +1,144 @@
+//! svinit itself crashes, and no service notices: it goes on from the last state that was whole.
+//!
+//! `CRASHES=100 cargo test --test it crash` makes the long form. The bound of three a minute is set higher for it.
+
+use std::fs;
+use std::io::Read;
+
+use crate::fixture::{Setup, Svinit, both, eventually, processes_with, rounds};
+
+/// Crashes in an ordinary run, of each kind.
+fn crashes() -> usize {
+    let asked = std::env::var("CRASHES").ok().and_then(|text| text.parse().ok());
+    asked.unwrap_or_else(|| rounds(3))
+}
+
+/// As svinit is asked to make a mistake.
+fn faulty(setup: Setup) -> Setup {
+    setup.env("SVINIT_FAULTS", "1")
+}
+
+fn crash(svinit: &Svinit, kind: &str) {
+    let mut nothing = String::new();
+    // The connection ends with what it was made to.
+    let _ = svinit.request("POST", &format!("/v1/fault/{kind}"), "").read_to_string(&mut nothing);
+    assert_eq!(nothing, "", "there is nobody to answer");
+}
+
+/// How often svinit has said that it has crashed.
+fn recoveries(svinit: &Svinit) -> usize {
+    svinit.output().lines().filter(|line| line.contains("has crashed (")).count()
+}
+
+#[test]
+fn a_panic_a_bad_address_and_an_abort_change_no_process_and_no_state() {
+    both(|setup| {
+        let svinit = faulty(setup)
+            .env("SVINIT_CRASHES_MAX", "1000")
+            .unit("web", r#"command = ["sleep", "600"]"#)
+            .unit("held", r#"command = ["sleep", "600"]"#)
+            .unit("bad", "command = [\"false\"]\n[restart]\ndelay = \"1h\"\nmax_delay = \"1h\"")
+            .start();
+        let web = svinit.wait_for("web", "ready");
+        svinit.wait_for("bad", "backoff");
+        assert_eq!(svinit.svctl("stop held").code, 0);
+        let (pid, before) = (svinit.pid(), svinit.get("/v1/units"));
+        for round in 0..crashes() {
+            for (nth, kind) in ["panic", "segv", "abort"].into_iter().enumerate() {
+                crash(&svinit, kind);
+                eventually("svinit goes on", || recoveries(&svinit) == 3 * round + nth + 1);
+                assert_eq!((svinit.pid(), svinit.wait_for("web", "ready")), (pid, web), "{kind}");
+                let after = svinit.get("/v1/units");
+                for (one, other) in before.as_array().unwrap().iter().zip(after.as_array().unwrap()) {
+                    for key in
+                        ["unit", "state", "pid", "since", "restarts", "last_exit", "why", "held", "wanted"]
+                    {
+                        assert_eq!(one[key], other[key], "{kind}: {key} of {}", one["unit"]);
+                    }
+                }
+            }
+        }
+        let said = svinit.output();
+        assert!(said.contains("a fault on purpose)"), "{said}");
+        assert!(said.contains("has crashed (SIGSEGV at 0x0000000000000008)"), "{said}");
+        assert!(said.contains("has crashed (SIGABRT)"), "{said}");
+        // It is in charge.
+        assert_eq!(svinit.svctl("restart web").code, 0);
+        svinit.wait_for_another("web", "ready", web);
+        svinit.signal("TERM");
+        assert_eq!(svinit.wait_for_end(), 0, "{}", svinit.output());
+    });
+}
+
+#[test]
+fn what_ends_right_after_a_crash_is_restarted_and_lines_go_on() {
+    let svinit = faulty(Setup::new())
+        .unit("count", "command = [\"sh\", \"-c\", \"i=0; while :; do echo $i; i=$((i+1)); sleep 0.01; done\"]")
+        .unit("brief", "command = [\"sh\", \"-c\", \"while [ ! -e {dir}/go ]; do sleep 0.01; done; rm {dir}/go; exit 7\"]")
+        .start();
+    let (brief, count) = (svinit.wait_for("brief", "ready"), svinit.wait_for("count", "ready"));
+    fs::write(svinit.path("go"), "").unwrap();
+    crash(&svinit, "segv");
+    svinit.wait_for_another("brief", "ready", brief);
+    let line = svinit.wait_for_line("has crashed (");
+    let told = svinit.output();
+    let before = told
+        .lines()
+        .take_while(|other| **other != line)
+        .filter(|other| other.starts_with("count | "))
+        .count();
+    svinit.wait_for_line(&format!("count | {}", before + 50));
+    assert_eq!(svinit.wait_for("count", "ready"), count);
+}
+
+#[test]
+fn the_fourth_crash_within_a_minute_leads_to_safe_mode_which_stops_all_on_term() {
+    let Some(setup) = Setup::new().pid1() else { return };
+    let svinit = faulty(setup)
+        .http()
+        .unit("web", "command = [\"sh\", \"-c\", \"echo up; while [ ! -e {dir}/go ]; do sleep 0.01; done; echo said; exec sleep 6177\"]")
+        .unit("brief", r#"command = ["sleep", "6178"]"#)
+        .start();
+    let web = svinit.wait_for("web", "ready");
+    let http = svinit.http();
+    for kind in ["segv", "panic", "abort"] {
+        let before = recoveries(&svinit);
+        crash(&svinit, kind);
+        eventually("svinit goes on", || recoveries(&svinit) == before + 1);
+        assert_eq!(svinit.wait_for("web", "ready"), web, "{kind}");
+    }
+    crash(&svinit, "segv");
+    svinit.wait_for_line("safe mode: services go on, nothing is restarted");
+    let answer = svinit.svctl("status");
+    assert!(answer.code != 0 && answer.stderr.contains("is in safe mode"), "{answer:?}");
+    let mut health = String::new();
+    let mut stream = std::net::TcpStream::connect(http).unwrap();
+    std::io::Write::write_all(&mut stream, b"GET /health HTTP/1.0\r\n\r\n").unwrap();
+    stream.read_to_string(&mut health).unwrap();
+    assert!(health.starts_with("HTTP/1.1 503 ") && health.contains("degraded: "), "{health}");
+    // Lines are passed on, and who ends is reaped.
+    fs::write(svinit.path("go"), "").unwrap();
+    svinit.wait_for_line("web | said");
+    let pid = svinit.pid();
+    for child in processes_with("sleep 6178") {
+        crate::fixture::kill(child, "KILL");
+    }
+    eventually("the dead are reaped", || crate::fixture::zombies_of(pid) == 0);
+    svinit.signal("TERM");
+    assert_eq!(svinit.wait_for_end(), 1, "{}", svinit.output());
+    assert_eq!(processes_with("sleep 6177"), [] as [i32; 0]);
+}
+
+#[test]
+fn a_fault_that_others_say_svinit_has_had_changes_nothing() {
+    both(|setup| {
+        let svinit = setup.unit("web", r#"command = ["sleep", "600"]"#).start();
+        let web = svinit.wait_for("web", "ready");
+        for name in ["SEGV", "BUS", "ILL", "FPE", "ABRT"] {
+            svinit.signal(name);
+        }
+        assert_eq!(svinit.svctl("restart web").code, 0);
+        svinit.wait_for_another("web", "ready", web);
+        assert_eq!(recoveries(&svinit), 0, "{}", svinit.output());
+    });
+}
