@@ -12,11 +12,12 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::fixture::{Setup, Svinit, both, eventually, executable, processes_with, rounds};
+use crate::fixture::{Setup, Svinit, both, eventually, executable, kill, processes_with, rounds};
 
 /// In an ordinary run; each takes some tenths of a second, most of them for the test of the new program.
 fn upgrades() -> usize {
@@ -78,6 +79,38 @@ fn an_upgrade_changes_no_process_no_counter_and_no_state() {
         assert_eq!(svinit.wait_for_end(), 0, "{}", svinit.output());
         assert!(new.is_some());
     });
+}
+
+#[test]
+fn whoever_looks_at_a_terminal_is_told_of_another_program_on_the_disk() {
+    let svinit = Setup::new().replaceable().unit("web", r#"command = ["sleep", "600"]"#).start();
+    svinit.wait_for("web", "ready");
+    let looked = || {
+        let words = format!("{} --as svctl --socket {} status", executable(), svinit.socket().display());
+        let output = Command::new("script").args(["-qec", &words, "/dev/null"]).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let said = looked();
+    assert!(said.contains("web") && !said.contains("svctl upgrade"), "{said}");
+    fs::copy(executable(), svinit.path("new")).unwrap();
+    fs::rename(svinit.path("new"), svinit.path("svinit")).unwrap();
+    let said = looked();
+    assert!(said.contains("binary replaced: svctl upgrade"), "{said}");
+}
+
+#[test]
+fn one_that_has_closed_half_of_its_output_is_taken_over_like_any_other() {
+    let half = r#"command = ["sh", "-c", "echo up; exec 2>&-; exec sleep 600"]"#;
+    let svinit = Setup::new().replaceable().unit("web", half).start();
+    svinit.wait_for_line("web | up");
+    let pid = svinit.wait_for("web", "ready").unwrap();
+    eventually("it is closed", || !Path::new(&format!("/proc/{pid}/fd/2")).exists());
+    // A question makes sure that svinit has seen the end of the pipe.
+    assert_eq!(svinit.status("web")["state"], "ready");
+    upgrade(&svinit);
+    kill(pid, "KILL");
+    svinit.wait_for_another("web", "ready", Some(pid));
+    assert!(!svinit.output().contains("has crashed"), "{}", svinit.output());
 }
 
 #[test]

@@ -348,7 +348,9 @@ impl Pump {
 
     fn slots(&self, run: RunId) -> impl Iterator<Item = usize> + use<> {
         let slots = self.runs.get(&run).map(|known| known.pipes);
-        let is_its = |slot: usize| self.pipes[slot].as_ref().is_some_and(|pipe| pipe.run == run);
+        // A run that was taken over may have had one pipe left, so that the place of the other is none.
+        let is_its =
+            |slot: usize| self.pipes.get(slot).and_then(Option::as_ref).is_some_and(|pipe| pipe.run == run);
         let slots = slots.map(|slots| slots.map(|slot| is_its(slot).then_some(slot)));
         slots.into_iter().flatten().flatten()
     }
