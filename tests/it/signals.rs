@@ -64,7 +64,10 @@ fn flood(pid: &str, numbers: &[String]) -> String {
 /// Lets the flood end when svinit has made some more processes under it, and sees that all is as it was.
 fn endures(svinit: &Svinit) {
     let web = svinit.wait_for("web", "ready");
-    let restarts = || svinit.status("restless0")["restarts"].as_u64().unwrap();
+    let restarts = || {
+        let status = svinit.status("restless0");
+        status["restarts"].as_u64().unwrap_or_else(|| panic!("{status}"))
+    };
     let before = restarts();
     eventually("processes are made under the flood", || restarts() >= before + 30);
     fs::write(svinit.path("enough"), "").unwrap();
@@ -92,7 +95,10 @@ fn no_signal_but_kill_stop_and_faults_ends_a_svinit_that_is_not_pid_1() {
     flood.args(["-c", FLOOD, &svinit.pid().to_string()]).args(&numbers).current_dir(svinit.path(""));
     let mut flooding = flood.spawn().unwrap();
     let web = svinit.wait_for("web", "ready");
-    let restarts = || svinit.status("restless0")["restarts"].as_u64().unwrap();
+    let restarts = || {
+        let status = svinit.status("restless0");
+        status["restarts"].as_u64().unwrap_or_else(|| panic!("{status}"))
+    };
     eventually("processes are made under the flood", || restarts() >= 30);
     fs::write(svinit.path("enough"), "").unwrap();
     assert!(flooding.wait().unwrap().success());

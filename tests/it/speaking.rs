@@ -47,10 +47,13 @@ fn one_that_asks_for_time_gets_it_and_one_that_gives_a_reason_is_quoted() {
 fn one_that_says_that_it_stops_gets_no_signal_and_its_end_is_judged() {
     let code = "import signal; signal.signal(signal.SIGTERM, lambda *_: print('told', flush=True))\n\
                 say('READY=1'); say('STOPPING=1'); time.sleep(0.5); print('left', flush=True); raise SystemExit(3)";
-    let svinit = Setup::new().unit("web", &speaker("restart.policy = \"never\"", code)).start();
+    let svinit = Setup::new()
+        .unit("web", &speaker("restart.policy = \"never\"", code))
+        .unit("stay", "command = [\"sleep\", \"600\"]")
+        .start();
     svinit.wait_for_line("web: stopping: said by itself that it stops");
     svinit.wait_for("web", "failed");
-    assert!(svinit.output().contains("web: failed: exited with code 3"), "{}", svinit.output());
+    svinit.wait_for_line("web: failed: exited with code 3");
     assert!(svinit.output().contains("web | left") && !svinit.output().contains("web | told"));
     assert_eq!(svinit.status("web")["last_exit"]["code"], 3);
 }
