@@ -5,6 +5,7 @@ use clap::ArgMatches;
 use clap::Command;
 
 use crate::api::status::Aside;
+use crate::api::status::SupervisorStatus;
 use crate::api::status::UnitStatus;
 use crate::cli::exit::Exit;
 use crate::cli::render::look::Look;
@@ -153,6 +154,12 @@ fn overview(session: &mut Session, units: &[UnitStatus]) {
         }
         if units.iter().any(|unit| unit.changed_on_disk) {
             session.out.hint("svctl update takes over what has changed on disk");
+        }
+        let supervisor = session.client().get::<SupervisorStatus>(&Path::new("/v1/supervisor"));
+        if supervisor.is_ok_and(|supervisor| supervisor.replaced) {
+            session
+                .out
+                .hint("binary replaced: svctl upgrade makes svinit the program that is on the disk by now");
         }
     }
 }
