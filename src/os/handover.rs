@@ -2,7 +2,9 @@
 //!
 //! The file is anonymous memory, so nobody but us can open it, and nothing of it ever reaches a disk:
 //!
-//!     svinit-state FORMAT TEXT-LENGTH BYTES-LENGTH \n  TEXT  BYTES
+//! ```text
+//! svinit-state FORMAT TEXT-LENGTH BYTES-LENGTH \n  TEXT  BYTES
+//! ```
 //!
 //! TEXT is JSON and names descriptors by their numbers and bytes by their places. Bytes are what units have written, which
 //! is no text. Easy to get wrong: a descriptor survives only if it is not marked to be closed at exec, and all others must
