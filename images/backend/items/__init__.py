@@ -1,0 +1,1 @@
+"""The one application of this project: a list of things to do."""
