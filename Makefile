@@ -15,10 +15,11 @@ FLAGS := target."cfg(all(target_os = \"linux\", target_env = \"gnu\"))".rustflag
   ["--remap-path-prefix=$(CARGO_HOME)=/cargo", "--remap-path-prefix=$(CURDIR)=/svinit"$(PACKED)]
 RELEASE = $(CARGO) build --release --locked --config '$(FLAGS)'
 
-.PHONY: help build reproducible run bench test check-model mutants coverage sweep fuzz soak proof lint deny install clean
+.PHONY: help build release where images demo numbers reproducible run bench test check-model mutants coverage sweep fuzz soak proof lint deny install clean
 
 help:
 	@echo "make run                nginx, a Django app and PostgreSQL as units of one svinit, in the foreground"
+	@echo "make images             the Docker images, and an engine where there is none; IMAGES=\"nginx postgres\" only these"
 	@echo "make test               every test, after installing what they need"
 	@echo "make check-model        every path of two units with three disturbances: ten million states"
 	@echo "make mutants            small mistakes in the lifecycle that no test sees; at most a tenth may be left"
@@ -37,6 +38,17 @@ help:
 build:
 	@scripts/setup build
 	$(RELEASE)
+
+# The same where everything is installed, and into DESTDIR if there is one: what ./Dockerfile calls.
+release:
+	$(RELEASE)
+	$(if $(DESTDIR),install -D -m 0755 $(SVINIT) $(DESTDIR)$(PREFIX)/bin/svinit)
+
+where:
+	@echo $(SVINIT)
+
+images:
+	@scripts/images $(IMAGES)
 
 run:
 	@scripts/setup run
@@ -85,7 +97,7 @@ reproducible:
 lint: deny
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	@if command -v shellcheck >/dev/null; then shellcheck -x scripts/setup scripts/stack scripts/reproducible scripts/coverage bench/peers bench/run .ci/run; \
+	@if command -v shellcheck >/dev/null; then shellcheck -x scripts/setup scripts/stack scripts/reproducible scripts/coverage scripts/images tests/docker-here bench/peers bench/run .ci/run; \
 	elif [ -n "$$CI" ]; then echo "lint: shellcheck is missing" >&2; exit 1; \
 	else echo "skipped: shellcheck is not installed"; fi
 

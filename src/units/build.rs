@@ -378,7 +378,8 @@ pub(crate) fn unit(name: UnitName, file: UnitFile, origin: &Path) -> UnitSpec {
     let shell = shell.value.map(|line| Argv(vec!["/bin/sh".to_owned(), "-c".to_owned(), line]));
     let (limits, rlimits) = limits_of(limits.keys);
     let context = Context {
-        user: user.value.map(|user| user.0),
+        // Through a variable a unit that names its user can be told to be svinit's own: nothing that is written there is none.
+        user: user.value.map(|user| user.0).filter(|user| user != "self"),
         group: group.value.map(|group| group.0),
         groups: groups.get().into_values().into_iter().map(|group| group.0).collect(),
         umask: umask.value.map(|mask| mask.0),

@@ -52,7 +52,7 @@ table! {
         essential: Key<bool> = "false", AtOnce;
         /// Further names it answers to.
         aliases: Key<List<UnitName>> = "[]", AtOnce;
-        /// User its processes run as, by name or number.
+        /// User its processes run as, by name or number; `self` is svinit's own, whoever that is.
         user: Key<Owner> => "svinit's own user", Restart;
         /// Group its processes run as, by name or number.
         group: Key<Owner> => "the user's own group", Restart;

@@ -1,0 +1,89 @@
+# Builds every image, each once and in order: what an image starts from is the target of that name, not what a registry has.
+#
+#   make images                       builds svinit first, or leaves that to Docker where cargo is missing
+#   docker buildx bake nginx          one image and what it starts from
+variable "SVINIT_TAG" {
+  default = "local"
+}
+
+# A directory that stands in for the stage `build` of ./Dockerfile; empty: Docker builds svinit itself.
+variable "SVINIT_PREBUILT" {
+  default = ""
+}
+
+# debian:trixie-slim or ubuntu:24.04
+variable "BASE" {
+  default = "debian:trixie-slim"
+}
+
+variable "VERSION" {
+  default = "0.1.0"
+}
+
+variable "REVISION" {
+  default = "unknown"
+}
+
+# What starts from another image than base.
+variable "PARENTS" {
+  default = {
+    lb    = "nginx"
+    mysql = "base-sid"
+  }
+}
+
+group "default" {
+  targets = ["svinit", "base", "image"]
+}
+
+target "common" {
+  context = "."
+  args = {
+    VERSION  = VERSION
+    REVISION = REVISION
+  }
+}
+
+target "svinit" {
+  inherits   = ["common"]
+  dockerfile = "Dockerfile"
+  contexts   = SVINIT_PREBUILT == "" ? {} : { build = SVINIT_PREBUILT }
+  tags       = ["svinit:${SVINIT_TAG}"]
+}
+
+target "base" {
+  inherits   = ["common"]
+  dockerfile = "images/base/Dockerfile"
+  contexts = {
+    "svinit:local" = "target:svinit"
+  }
+  args = {
+    BASE = BASE
+  }
+  tags = ["svinit/base:${SVINIT_TAG}"]
+}
+
+# What only Debian unstable has.
+target "base-sid" {
+  inherits = ["base"]
+  args = {
+    BASE = "debian:sid-slim"
+  }
+  tags = ["svinit/base-sid:${SVINIT_TAG}"]
+}
+
+# images/NAME/Dockerfile: `AS image`, and `AS rootless` with a numeric USER. A new directory is a new word here.
+target "image" {
+  name     = variant == "image" ? name : "${name}-${variant}"
+  inherits = ["common"]
+  matrix = {
+    name    = ["nginx"]
+    variant = ["image", "rootless"]
+  }
+  dockerfile = "images/${name}/Dockerfile"
+  target     = variant
+  contexts = {
+    "svinit/${lookup(PARENTS, name, "base")}:local" = "target:${lookup(PARENTS, name, "base")}"
+  }
+  tags = ["svinit/${name}:${SVINIT_TAG}${variant == "image" ? "" : "-rootless"}"]
+}
