@@ -27,13 +27,15 @@ variable "REVISION" {
 # What starts from another image than base.
 variable "PARENTS" {
   default = {
-    lb    = "nginx"
-    mysql = "base-sid"
+    frontend = "nginx"
+    lb       = "nginx"
+    monolith = "app"
+    mysql    = "base-sid"
   }
 }
 
 group "default" {
-  targets = ["svinit", "base", "image"]
+  targets = ["svinit", "base", "image", "app-image", "frontend-dev"]
 }
 
 target "common" {
@@ -77,7 +79,7 @@ target "image" {
   name     = variant == "image" ? name : "${name}-${variant}"
   inherits = ["common"]
   matrix = {
-    name    = ["nginx"]
+    name    = ["nginx", "backend", "frontend", "mysql", "mariadb", "monolith"]
     variant = ["image", "rootless"]
   }
   dockerfile = "images/${name}/Dockerfile"
@@ -86,4 +88,30 @@ target "image" {
     "svinit/${lookup(PARENTS, name, "base")}:local" = "target:${lookup(PARENTS, name, "base")}"
   }
   tags = ["svinit/${name}:${SVINIT_TAG}${variant == "image" ? "" : "-rootless"}"]
+}
+
+# The two halves come from one image each.
+target "app-image" {
+  name     = variant == "image" ? "app" : "app-${variant}"
+  inherits = ["common"]
+  matrix = {
+    variant = ["image", "rootless"]
+  }
+  dockerfile = "images/app/Dockerfile"
+  target     = variant
+  contexts = {
+    "svinit/frontend:local" = "target:frontend"
+    "svinit/backend:local"  = "target:backend"
+  }
+  tags = ["svinit/app:${SVINIT_TAG}${variant == "image" ? "" : "-rootless"}"]
+}
+
+target "frontend-dev" {
+  inherits   = ["common"]
+  dockerfile = "images/frontend/Dockerfile"
+  target     = "dev"
+  contexts = {
+    "svinit/base:local" = "target:base"
+  }
+  tags = ["svinit/frontend-dev:${SVINIT_TAG}"]
 }
