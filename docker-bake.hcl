@@ -79,7 +79,7 @@ target "image" {
   name     = variant == "image" ? name : "${name}-${variant}"
   inherits = ["common"]
   matrix = {
-    name    = ["nginx", "backend", "frontend", "mysql", "mariadb", "monolith"]
+    name    = ["nginx", "postgres"]
     variant = ["image", "rootless"]
   }
   dockerfile = "images/${name}/Dockerfile"

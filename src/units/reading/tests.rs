@@ -42,6 +42,19 @@ fn warnings(text: &str) -> String {
     good(text).warnings.iter().map(|problem| format!("{problem}\n")).collect()
 }
 
+#[test]
+fn a_user_called_self_is_svinits_own_and_every_other_name_is_a_name() {
+    let user = |text: &str| {
+        good(&format!("== web.toml\ncommand = \"web\"\nuser = \"{text}\"")).set.units
+            [&UnitName::new("web").unwrap()]
+            .context
+            .user
+            .clone()
+    };
+    assert_eq!(user("${ACCOUNT:-self}"), None);
+    assert_eq!(user("selfish"), Some("selfish".to_owned()));
+}
+
 const EVERYTHING: &str = r#"
 == svinit.toml
 shutdown_timeout = "20s"

@@ -1,0 +1,1 @@
+//! Conventions of Dockerfiles and compose files.

@@ -1,0 +1,7 @@
+//! The images and the systems of compose/, on a real Docker engine: built, brought up, broken, and healed.
+//!
+//! What needs an engine says `skipped: WHY` where there is none, which is a failure in CI. Systems run one after the other.
+
+mod conventions;
+mod engine;
+mod nginx;

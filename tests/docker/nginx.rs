@@ -1,0 +1,83 @@
+//! The image nginx by itself: the postures that a hardened deployment asks for, alone and together.
+
+use crate::engine::load::Load;
+use crate::engine::{Single, ask, wait_until};
+
+/// Comes up well, is replaced when it is killed, restarts without a failed request, and ends within its grace with 0.
+fn does_its_duty(image: &str, options: &[&str], port: u16) {
+    let published = format!("127.0.0.1::{port}");
+    let Some(nginx) = Single::run(image, &[&["--publish", &published], options].concat(), &[]) else {
+        return;
+    };
+    nginx.wait_for_health("healthy");
+    let before = nginx.identity();
+    let at = nginx.at(port);
+    let answers = || ask(&at, "/").is_ok_and(|answer| answer.status == 200);
+    assert!(answers());
+
+    let old = nginx.kill("nginx");
+    nginx.wait_for_successor("nginx", old);
+    wait_until("it answers again", || nginx.words(), answers);
+
+    let load = Load::begin(&at, "/");
+    load.go_on_to(50);
+    nginx.svctl("restart nginx");
+    load.go_on_to(load.asked() + 50);
+    let told = load.end();
+    assert_eq!(told.failed, 0, "{:?}", told.why);
+
+    assert_eq!(nginx.identity(), before, "the container is the same");
+    let took = nginx.stop();
+    assert_eq!(nginx.exit_code(), 0, "{}", nginx.words());
+    assert!(took.as_secs() < 10, "{took:?}");
+}
+
+#[test]
+fn nginx_runs_as_it_is() {
+    does_its_duty("nginx", &[], 80);
+}
+
+#[test]
+fn nginx_runs_with_three_capabilities_and_read_only() {
+    let options = [
+        "--read-only",
+        "--tmpfs=/tmp",
+        "--tmpfs=/run",
+        "--cap-drop=ALL",
+        "--cap-add=SETUID",
+        "--cap-add=SETGID",
+        "--cap-add=KILL",
+        "--security-opt=no-new-privileges",
+    ];
+    does_its_duty("nginx", &options, 80);
+}
+
+#[test]
+fn nginx_runs_rootless_in_every_posture() {
+    let postures: [&[&str]; 6] = [
+        &["--read-only", "--tmpfs=/tmp"],
+        &["--cap-drop=ALL"],
+        &["--user=12345:0"],
+        &["--init"],
+        &["--security-opt=no-new-privileges"],
+        &[
+            "--read-only",
+            "--tmpfs=/tmp",
+            "--cap-drop=ALL",
+            "--user=12345:0",
+            "--init",
+            "--security-opt=no-new-privileges",
+        ],
+    ];
+    for posture in postures {
+        println!("{posture:?}");
+        does_its_duty("nginx-rootless", posture, 8080);
+    }
+}
+
+#[test]
+fn without_any_capability_nginx_of_another_user_is_refused_with_the_reason() {
+    let Some(nginx) = Single::run("nginx", &["--cap-drop=ALL"], &[]) else { return };
+    wait_until("it says why", || nginx.words(), || nginx.words().contains("cannot"));
+    nginx.wait_for_health("unhealthy");
+}
