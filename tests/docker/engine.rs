@@ -152,6 +152,17 @@ pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
+/// The first of so many ports in a row that are free now.
+pub fn free_ports(count: u16) -> u16 {
+    let free = |first: u16| (first..first + count).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok());
+    loop {
+        let first = free_port();
+        if first < u16::MAX - count && free(first) {
+            return first;
+        }
+    }
+}
+
 /// Looks again and again until `look` is true; panics with `what` and the words of `said`.
 #[track_caller]
 pub fn wait_until(what: &str, said: impl Fn() -> String, mut look: impl FnMut() -> bool) {
@@ -226,9 +237,7 @@ impl System {
     /// Builds what it needs and waits until everything is healthy; `with` are further arguments of `up`.
     #[track_caller]
     pub fn start(&self, with: &[&str]) {
-        let images = self.compose(&["config", "--images"]).well();
-        let wanted: BTreeSet<String> = images.lines().filter_map(target_of).collect();
-        build(&wanted.iter().map(String::as_str).collect::<Vec<_>>());
+        self.build(&[]);
         let bound = (PATIENCE * 2).as_secs().to_string();
         let up = ["up", "--detach", "--wait", "--wait-timeout", &bound, "--pull", "never"];
         let said = self.compose(&[&up, with].concat());
@@ -243,6 +252,27 @@ impl System {
         }
         command.extend(arguments);
         run(&command, &self.env)
+    }
+
+    /// Runs a line of shell, for pipes and files; `$COMPOSE` is `docker compose` with its files and its project.
+    pub fn shell(&self, line: &str) -> Said {
+        let files: Vec<String> = self.files.iter().map(|file| format!("--file {}", file.display())).collect();
+        let mut env = self.env.clone();
+        let compose = format!("docker compose --project-name {} {}", self.project, files.join(" "));
+        env.insert("COMPOSE".to_owned(), compose);
+        run(&["sh", "-c", line], &env)
+    }
+
+    /// A path that is its own and goes with it.
+    pub fn own_file(&self, name: &str) -> PathBuf {
+        self.own.path().join(name)
+    }
+
+    /// Builds the images of these services.
+    pub fn build(&self, services: &[&str]) {
+        let images = self.compose(&[&["config", "--images"], services].concat()).well();
+        let wanted: BTreeSet<String> = images.lines().filter_map(target_of).collect();
+        build(&wanted.iter().map(String::as_str).collect::<Vec<_>>());
     }
 
     /// The variable's value, such as a port.

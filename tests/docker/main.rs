@@ -4,4 +4,8 @@
 
 mod conventions;
 mod engine;
+mod items;
+mod monolith;
 mod nginx;
+mod three_tier;
+mod two_tier;

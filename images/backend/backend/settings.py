@@ -43,7 +43,9 @@ DATABASES = {
     }
 }
 # For so long after the database has gone, requests wait for its return; after that they are told at once.
-DATABASE_PATIENCE = float(os.environ.get("DB_PATIENCE", "10"))
+DATABASE_PATIENCE = float(os.environ.get("DB_PATIENCE", "20"))
+# Three of four threads of a process may wait.
+DATABASE_WAITERS = max(1, int(os.environ.get("APP_THREADS", "16")) * 3 // 4)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REST_FRAMEWORK = {

@@ -1,7 +1,8 @@
 """Django's MySQL backend, which waits for a server that is being restarted instead of failing the request.
 
 A restart of the database takes seconds. Who asks meanwhile waits, up to DATABASE_PATIENCE seconds after the database was
-missed first; when it stays away, everybody is told at once, so that no thread of the web server is held up by it.
+missed first; when it stays away, everybody is told at once. At most DATABASE_WAITERS threads of a process wait, so that
+some are left for what needs no database, such as the question whether this process is alive.
 """
 
 import threading
@@ -20,26 +21,28 @@ AWAY = {2002, 2003, 2006, 2013, 1040, 1053}
 
 
 class Outage:
-    """When the database was missed first, for all threads of this process."""
+    """When the database was missed first and last, for all threads of this process."""
 
     def __init__(self):
         self.lock = threading.Lock()
-        self.since = None
+        self.first = self.last = None
 
     def over(self):
         with self.lock:
-            self.since = None
+            self.first = self.last = None
 
     def lasts(self):
-        """Seconds since it began; begins it if there is none."""
+        """Seconds since it began. One that nobody has noticed for long is over, and another begins."""
         with self.lock:
             now = time.monotonic()
-            if self.since is None:
-                self.since = now
-            return now - self.since
+            if self.last is None or now - self.last > settings.DATABASE_PATIENCE:
+                self.first = now
+            self.last = now
+            return now - self.first
 
 
 OUTAGE = Outage()
+WAITERS = threading.BoundedSemaphore(settings.DATABASE_WAITERS)
 
 
 def is_away(error):
@@ -62,15 +65,28 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self.patient = True
 
     def get_new_connection(self, conn_params):
+        try:
+            return self.connect_once(conn_params)
+        except OperationalError as error:
+            if not is_away(error) or not self.patient or not WAITERS.acquire(blocking=False):
+                raise
+        try:
+            return self.connect_patiently(conn_params)
+        finally:
+            WAITERS.release()
+
+    def connect_once(self, conn_params):
+        # As Django would see it: the driver's own error in Django's class.
+        with self.wrap_database_errors:
+            made = super().get_new_connection(conn_params)
+        OUTAGE.over()
+        return made
+
+    def connect_patiently(self, conn_params):
         while True:
             try:
-                # As Django would see it: the driver's own error in Django's class.
-                with self.wrap_database_errors:
-                    made = super().get_new_connection(conn_params)
+                return self.connect_once(conn_params)
             except OperationalError as error:
-                if not is_away(error) or OUTAGE.lasts() > settings.DATABASE_PATIENCE or not self.patient:
+                if not is_away(error) or OUTAGE.lasts() > settings.DATABASE_PATIENCE:
                     raise
                 time.sleep(PAUSE)
-            else:
-                OUTAGE.over()
-                return made
