@@ -79,7 +79,7 @@ target "image" {
   name     = variant == "image" ? name : "${name}-${variant}"
   inherits = ["common"]
   matrix = {
-    name    = ["nginx", "postgres"]
+    name    = ["nginx", "postgres", "flask", "lb"]
     variant = ["image", "rootless"]
   }
   dockerfile = "images/${name}/Dockerfile"

@@ -198,7 +198,9 @@ impl System {
             return None;
         }
         let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let file = root().join("compose").join(name).join("compose.yaml");
+        let dir = root().join("compose").join(name);
+        let names = ["compose.yaml", "docker-compose.yml"].map(|name| dir.join(name));
+        let file = names.into_iter().find(|path| path.exists()).expect("a system has a compose file");
         let project = unique(name);
         let own = tempfile::tempdir().unwrap();
         let secrets = own.path().join("secrets");
