@@ -12,7 +12,7 @@ fn both_containers_answer_heal_and_restart_one_service_at_a_time() {
     items::answers_in_full(&at);
     assert_eq!(items::users(&app), ["1001", "101"]);
     assert_eq!(items::users(&mysql), ["999"]);
-    assert_eq!(mysql.inspect("{{range .NetworkSettings.Ports}}{{.}}{{end}}"), "[]", "no port to the outside");
+    assert_eq!(mysql.inspect("{{json .HostConfig.PortBindings}}"), "{}", "no port to the outside");
 
     items::is_restarted_alone(&app, "gunicorn", &at, "/api/items/");
     items::is_restarted_alone(&app, "nginx", &at, "/");

@@ -16,8 +16,9 @@ from django.db.utils import OperationalError
 # Between two tries to connect.
 PAUSE = 0.1
 
-# Of the client: cannot connect. Of the server: it is about to end, or has too many connections.
-AWAY = {2002, 2003, 2006, 2013, 1040, 1053}
+# Of the client: cannot connect, lost. Of the server: too many connections, it is about to end, it has cut off this query or
+# this connection (MariaDB) because of that.
+AWAY = {2002, 2003, 2006, 2013, 1040, 1053, 1317, 1927}
 
 
 class Outage:
