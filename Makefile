@@ -20,6 +20,8 @@ RELEASE = $(CARGO) build --release --locked --config '$(FLAGS)'
 help:
 	@echo "make run                nginx, a Django app and PostgreSQL as units of one svinit, in the foreground"
 	@echo "make images             the Docker images, and an engine where there is none; IMAGES=\"nginx postgres\" only these"
+	@echo "make demo SYSTEM=NAME   a system of compose/, up and healthy: cluster, flask ...; DEMO=down takes it away"
+	@echo "make numbers            sizes of images, start times, restart of a service beside restart of its container"
 	@echo "make test               every test, after installing what they need"
 	@echo "make check-model        every path of two units with three disturbances: ten million states"
 	@echo "make mutants            small mistakes in the lifecycle that no test sees; at most a tenth may be left"
@@ -49,6 +51,15 @@ where:
 
 images:
 	@scripts/images $(IMAGES)
+
+# DEMO=down takes the system away.
+demo:
+	@scripts/demo "$(SYSTEM)" $(DEMO)
+
+# UPDATE=1 writes the table of README.md.
+numbers:
+	@tests/docker-here up
+	NUMBERS=$(or $(NUMBERS),10) SVINIT_BINARY=$$($(RELEASE) >&2 && echo $(SVINIT)) $(CARGO) test --locked --test docker numbers -- --nocapture
 
 run:
 	@scripts/setup run
@@ -97,7 +108,7 @@ reproducible:
 lint: deny
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	@if command -v shellcheck >/dev/null; then shellcheck -x scripts/setup scripts/stack scripts/reproducible scripts/coverage scripts/images scripts/secrets images/*/bin/* tests/docker-here bench/peers bench/run .ci/run; \
+	@if command -v shellcheck >/dev/null; then shellcheck -x scripts/setup scripts/stack scripts/reproducible scripts/coverage scripts/images scripts/secrets scripts/demo images/*/bin/* tests/docker-here bench/peers bench/run .ci/run; \
 	elif [ -n "$$CI" ]; then echo "lint: shellcheck is missing" >&2; exit 1; \
 	else echo "skipped: shellcheck is not installed"; fi
 

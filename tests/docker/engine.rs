@@ -139,6 +139,14 @@ pub fn image(name: &str) -> String {
     }
 }
 
+/// What Compose makes of a file, as JSON.
+pub fn compose_config(file: &Path) -> Said {
+    let own = tempfile::tempdir().unwrap();
+    let env = [("SECRETS_DIR".to_owned(), own.path().to_str().unwrap().to_owned())];
+    let file = file.to_str().unwrap();
+    run(&["docker", "compose", "--file", file, "config", "--format", "json"], &env.into())
+}
+
 /// A name that nobody else uses, now or after us.
 fn unique(stem: &str) -> String {
     static COUNT: Mutex<u32> = Mutex::new(0);

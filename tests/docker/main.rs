@@ -2,10 +2,10 @@
 //!
 //! What needs an engine says `skipped: WHY` where there is none, which is a failure in CI. Systems run one after the other.
 
+mod cluster;
 mod conventions;
 mod engine;
-mod items;
-mod monolith;
+mod flask;
 mod nginx;
 mod three_tier;
 mod two_tier;
