@@ -79,7 +79,7 @@ target "image" {
   name     = variant == "image" ? name : "${name}-${variant}"
   inherits = ["common"]
   matrix = {
-    name    = ["nginx", "postgres", "flask", "lb"]
+    name    = ["nginx", "postgres", "flask", "lb", "backend", "frontend", "mysql", "mariadb", "monolith"]
     variant = ["image", "rootless"]
   }
   dockerfile = "images/${name}/Dockerfile"

@@ -69,6 +69,7 @@ fn compose_files_keep_to_the_conventions() {
         let said = compose_config(&file);
         assert!(said.code == 0 && said.err.is_empty(), "{name}: {}", said.err);
         let config: Value = serde_json::from_str(&said.out).unwrap();
+        wrong.extend(everybody_reaches_everybody(&config).into_iter().map(|what| format!("{name}: {what}")));
         for (service, keys) in config["services"].as_object().expect("it has services") {
             for rule in SERVICE_RULES {
                 wrong.extend(rule(keys).into_iter().map(|what| format!("{name}: {service}: {what}")));
@@ -227,7 +228,7 @@ fn is_secret(name: &str) -> bool {
 
 /// An image of ours has the check of what it starts from.
 fn nobody_asks_whether_it_is_well(text: &str) -> Vec<Finding> {
-    let is_ours = text.contains("BASE_IMAGE=svinit/") || text.contains("HEALTHCHECK ");
+    let is_ours = text.contains("_IMAGE=svinit/") || text.contains("HEALTHCHECK ");
     (!is_ours)
         .then(|| "HEALTHCHECK is missing: start from svinit/base, which has it".to_owned())
         .into_iter()
@@ -255,6 +256,20 @@ fn of_the_text(text: &str) -> Vec<Finding> {
     found
 }
 
+fn everybody_reaches_everybody(config: &Value) -> Vec<Finding> {
+    let services = config["services"].as_object().into_iter().flatten();
+    let nowhere: Vec<&String> = services
+        .filter(|(_, keys)| keys["networks"].as_object().is_none_or(|all| all.contains_key("default")))
+        .map(|(name, _)| name)
+        .collect();
+    let is_alone = config["services"].as_object().is_some_and(|all| all.len() == 1);
+    if is_alone {
+        Vec::new()
+    } else {
+        nowhere.iter().map(|name| format!("{name}: networks: those that it needs, by name")).collect()
+    }
+}
+
 fn is_true(value: &Value) -> bool {
     value.as_bool() == Some(true)
 }
@@ -278,8 +293,6 @@ fn it_can_do_too_much(service: &Value) -> Vec<Finding> {
     for space in ["network_mode", "pid", "ipc", "userns_mode"] {
         want(service[space] != "host", &format!("{space}: host"));
     }
-    let networks = service["networks"].as_object();
-    want(networks.is_some_and(|all| !all.contains_key("default")), "networks: one that is named");
     found
 }
 
@@ -321,8 +334,10 @@ fn it_is_ended_too_soon(service: &Value) -> Vec<Finding> {
 
 fn its_check_is_incomplete(service: &Value) -> Vec<Finding> {
     let check = &service["healthcheck"];
+    // An image of ours asks svctl, if nothing else is said.
+    let is_ours = service["image"].as_str().is_some_and(|image| image.starts_with("svinit/"));
     if check.is_null() {
-        return vec!["healthcheck is missing".to_owned()];
+        return if is_ours { Vec::new() } else { vec!["healthcheck is missing".to_owned()] };
     }
     let needed = ["test", "interval", "timeout", "retries", "start_period"];
     needed
@@ -446,7 +461,6 @@ mod proof {
             ("privileged", json!(true)),
             ("network_mode", json!("host")),
             ("pid", json!("host")),
-            ("networks", json!({ "default": null })),
             ("mem_limit", Value::Null),
             ("cpus", Value::Null),
             ("deploy", Value::Null),
@@ -454,7 +468,6 @@ mod proof {
             ("restart", Value::Null),
             ("stop_grace_period", json!("10s")),
             ("stop_grace_period", Value::Null),
-            ("healthcheck", Value::Null),
             ("healthcheck", json!({ "test": ["a"], "interval": "1s", "timeout": "1s", "retries": 3 })),
             ("depends_on", json!({ "db": { "condition": "service_started" } })),
             ("environment", json!({ "DB_PASSWORD": "a" })),
@@ -469,6 +482,20 @@ mod proof {
             service[key] = value.clone();
             assert_eq!(found(&service), 1, "{key}: {value}");
         }
+    }
+
+    #[test]
+    fn a_service_without_a_check_or_a_network_of_its_own_is_found() {
+        let mut foreign = good();
+        foreign["healthcheck"] = Value::Null;
+        assert_eq!(its_check_is_incomplete(&foreign).len(), 0, "our images bring one");
+        foreign["image"] = json!("grafana/grafana:11.1.0");
+        assert_eq!(its_check_is_incomplete(&foreign).len(), 1);
+
+        let two = |networks: Value| json!({ "services": { "a": good(), "b": { "networks": networks } } });
+        assert_eq!(everybody_reaches_everybody(&two(json!({ "default": null }))).len(), 1);
+        assert_eq!(everybody_reaches_everybody(&two(json!({ "back": null }))).len(), 0);
+        assert_eq!(everybody_reaches_everybody(&json!({ "services": { "a": {} } })).len(), 0);
     }
 
     #[test]

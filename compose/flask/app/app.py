@@ -1,5 +1,6 @@
 """Writes each request down and shows the last 25 of all web servers, this one included."""
 
+import atexit
 import os
 import socket
 import time
@@ -37,6 +38,7 @@ def connections():
             check=ConnectionPool.check_connection,
             open=True,
         )
+        atexit.register(pool.close)
     return pool
 
 

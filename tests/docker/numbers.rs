@@ -1,0 +1,216 @@
+//! The numbers of the README: sizes, start times, and the restart of a service beside the restart of its container.
+//!
+//! One round in an ordinary run, which shows that all of it can be measured and that the promises hold; NUMBERS=10 takes the
+//! median of ten, UPDATE=1 writes the tables (make numbers).
+
+#![expect(clippy::disallowed_methods, reason = "measures by a clock")]
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{Read, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::engine::load::{Load, PATIENCE, look_again};
+use crate::engine::{Container, Single, System, TAG, ask, docker, root};
+
+/// Images whose size is told, as far as this run has built them.
+const IMAGES: [&str; 11] = [
+    "svinit",
+    "svinit/base",
+    "svinit/nginx",
+    "svinit/lb",
+    "svinit/postgres",
+    "svinit/flask",
+    "svinit/frontend",
+    "svinit/backend",
+    "svinit/mariadb",
+    "svinit/mysql",
+    "svinit/monolith",
+];
+
+/// One service in one container.
+struct Subject<'a> {
+    container: &'a Container,
+    unit: &'a str,
+    /// What clients ask of it: an address, and a path.
+    at: &'a str,
+    path: &'a str,
+    /// A keep-alive connection to this address shows whether a neighbour noticed.
+    neighbour: Option<&'a str>,
+}
+
+/// What one restart has cost.
+#[derive(Clone, Copy)]
+struct Cost {
+    took: Duration,
+    failed: u64,
+    kept: Option<bool>,
+}
+
+fn rounds() -> usize {
+    std::env::var("NUMBERS").ok().and_then(|count| count.parse().ok()).unwrap_or(1)
+}
+
+#[test]
+fn restarting_a_service_is_cheaper_than_restarting_its_container() {
+    let mut rows = String::new();
+    {
+        let Some(monolith) = System::up("monolith") else { return };
+        let (container, at) = (monolith.container("monolith"), monolith.at("HTTP_PORT"));
+        for (unit, path) in [("nginx", "/"), ("gunicorn", "/api/items/"), ("mysql", "/api/items/")] {
+            let neighbour = (unit != "nginx").then_some(at.as_str());
+            measure(
+                "monolith",
+                &Subject { container: &container, unit, at: &at, path, neighbour },
+                &mut rows,
+            );
+        }
+    }
+    {
+        let Some(cluster) = System::laid_out("cluster") else { return };
+        let cluster = cluster.file("compose.start-interval.yaml");
+        cluster.start(&[]);
+        let at = cluster.at("HTTP_PORT");
+        for service in ["lb", "web1"] {
+            let container = cluster.container(service);
+            measure(
+                service,
+                &Subject { container: &container, unit: "nginx", at: &at, path: "/", neighbour: None },
+                &mut rows,
+            );
+        }
+    }
+    let table = format!(
+        "| container, service | `svctl restart`: first good answer | requests failed | neighbours' connections | \
+         `docker restart`: first good answer | requests failed | neighbours' connections |\n\
+         |---|---:|---:|---|---:|---:|---|\n{rows}"
+    );
+    println!("{table}");
+    publish("restarts of a service", &table);
+}
+
+#[test]
+fn images_are_small_and_start_at_once() {
+    let mut times = Vec::new();
+    for _ in 0..rounds() {
+        let began = Instant::now();
+        let Some(nginx) = Single::run("nginx", &["--publish", "127.0.0.1::80"], &[]) else { return };
+        let at = nginx.at(80);
+        until_good(&at, "/");
+        times.push(began.elapsed());
+    }
+    let mut table = "| image | size | of it ours |\n|---|---:|---:|\n".to_owned();
+    let size = |image: &str| -> Option<f64> {
+        let said = docker(&["image", "inspect", "--format", "{{.Size}}", image]);
+        said.out.trim().parse().ok()
+    };
+    let base = size("debian:trixie-slim").unwrap_or_default();
+    for name in IMAGES {
+        let Some(bytes) = size(&format!("{name}:{TAG}")) else { continue };
+        let ours = if name == "svinit" || name.contains("mysql") { bytes } else { bytes - base };
+        let _ = writeln!(table, "| `{name}` | {:.1} MB | {:.1} MB |", bytes / 1e6, ours / 1e6);
+        if name == "svinit" {
+            assert!(bytes < 30e6, "the image svinit has {bytes} bytes");
+        }
+    }
+    let _ = writeln!(
+        table,
+        "\nFrom `docker run` of nginx to its first page: {} ms.",
+        median(&mut times).as_millis()
+    );
+    println!("{table}");
+    publish("images", &table);
+}
+
+/// A row of the table: the same service both ways.
+fn measure(name: &str, subject: &Subject, rows: &mut String) {
+    let (container, unit) = (subject.container, subject.unit);
+    let many = |how: &dyn Fn()| -> Vec<Cost> { (0..rounds()).map(|_| cost(subject, how)).collect() };
+    let identity = container.identity();
+    let surgical = many(&|| drop(container.svctl(&format!("restart {unit}"))));
+    assert_eq!(container.identity(), identity, "{name}: {unit}");
+    let whole = many(&|| drop(docker(&["restart", &container.name]).well()));
+    container.wait_for_health("healthy");
+    assert!(surgical.iter().all(|cost| cost.kept != Some(false)), "{name}: a neighbour of {unit} noticed");
+    let _ = writeln!(rows, "| {name}, {unit} | {} | {} |", words(&surgical), words(&whole));
+}
+
+fn words(costs: &[Cost]) -> String {
+    let took = median(&mut costs.iter().map(|cost| cost.took).collect::<Vec<_>>());
+    let failed: u64 = costs.iter().map(|cost| cost.failed).sum();
+    let kept = match costs[0].kept {
+        None => "–",
+        Some(_) if costs.iter().all(|cost| cost.kept == Some(true)) => "kept",
+        Some(_) => "lost",
+    };
+    format!("{} ms | {failed} | {kept}", took.as_millis())
+}
+
+fn median(times: &mut [Duration]) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+/// Restarts while clients ask, and waits until the service answers well again.
+fn cost(subject: &Subject, how: &dyn Fn()) -> Cost {
+    until_good(subject.at, subject.path);
+    let mut neighbour = subject.neighbour.map(|at| TcpStream::connect(at).unwrap());
+    let alive = neighbour.as_mut().is_some_and(still_answers);
+    let load = Load::begin(subject.at, subject.path);
+    load.go_on_to(20);
+    let began = Instant::now();
+    how();
+    until_good(subject.at, subject.path);
+    let took = began.elapsed();
+    load.go_on_to(load.asked() + 20);
+    let told = load.end();
+    let kept = neighbour.as_mut().map(|stream| alive && still_answers(stream));
+    Cost { took, failed: told.failed, kept }
+}
+
+fn until_good(at: &str, path: &str) {
+    let given_up = Instant::now() + PATIENCE * 4;
+    while !ask(at, path).is_ok_and(|answer| answer.status == 200) {
+        assert!(Instant::now() < given_up, "{at}{path} does not answer");
+        look_again();
+    }
+}
+
+/// One more request on a connection that stays open.
+fn still_answers(stream: &mut TcpStream) -> bool {
+    let _ = stream.set_read_timeout(Some(PATIENCE));
+    if stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").is_err() {
+        return false;
+    }
+    let mut said = Vec::new();
+    let mut piece = [0; 4096];
+    // The whole answer, by its length, so that the next one begins where this one ends.
+    loop {
+        match stream.read(&mut piece) {
+            Ok(0) | Err(_) => return false,
+            Ok(count) => said.extend_from_slice(&piece[..count]),
+        }
+        let text = String::from_utf8_lossy(&said);
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let length = head
+            .lines()
+            .find_map(|line| line.to_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
+        if body.len() >= length.unwrap_or(0_usize) {
+            return head.starts_with("HTTP/1.1 200");
+        }
+    }
+}
+
+/// With UPDATE=1, puts a table between its marks in the README.
+fn publish(name: &str, table: &str) {
+    if std::env::var_os("UPDATE").is_none() || std::env::var_os("NUMBERS").is_none() {
+        return;
+    }
+    let path = root().join("README.md");
+    let text = fs::read_to_string(&path).unwrap();
+    let (begin, end) = (format!("<!-- numbers: {name} -->\n"), format!("<!-- numbers: end of {name} -->"));
+    let (before, rest) = text.split_once(&begin).unwrap_or_else(|| panic!("README.md has no {begin}"));
+    let (_, after) = rest.split_once(&end).unwrap_or_else(|| panic!("README.md has no {end}"));
+    fs::write(&path, format!("{before}{begin}{table}{end}{after}")).unwrap();
+}
