@@ -1,7 +1,9 @@
-//! What can be asked of svinit and how it answers: `POST /v1/jobs`.
+//! What can be asked of svinit and how it answers: `POST /v1/jobs`, `/v1/update`, `/v1/scale`.
 //!
 //! The answer is a stream of JSON lines: `progress` for each change of a unit that the job is about, one `outcome` for
 //! each unit, and `done`. With `"wait": false` only `accepted` comes.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +45,21 @@ pub struct UpdateRequest {
     /// Names or aliases, also of units that are in the files only; none is all.
     #[serde(default)]
     pub units: Vec<String>,
+    /// Say what would be done, and do nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Answer when all is done, with progress; else as soon as it is begun.
+    #[serde(default = "yes")]
+    pub wait: bool,
+}
+
+/// The body of `POST /v1/scale`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ScaleRequest {
+    /// By group, how many instances there are to be: 1 to 100. At least one group.
+    pub instances: BTreeMap<String, u32>,
     /// Say what would be done, and do nothing.
     #[serde(default)]
     pub dry_run: bool,

@@ -10,6 +10,12 @@ use serde::{Deserialize, Serialize};
 pub struct UnitStatus {
     /// Its name.
     pub unit: String,
+    /// The group that it is an instance of.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// Its number there.
+    #[serde(default)]
+    pub instance: Option<u32>,
     /// For people; may be empty.
     pub description: String,
     /// `inactive` `waiting` `starting` `ready` `reloading` `stopping` `backoff` `completed` `failed`.

@@ -33,6 +33,8 @@ pub(crate) fn unit(
     let now = (info.clock)();
     UnitStatus {
         unit: view.name.to_string(),
+        group: spec.and_then(|spec| spec.group()).map(ToString::to_string),
+        instance: spec.and_then(|spec| spec.instance.as_ref()).map(|instance| instance.number),
         description: view.description.clone(),
         state: view.label.as_str().to_owned(),
         health: view.health.as_str().to_owned(),

@@ -1,10 +1,10 @@
-//! From what a person typed to units: a name, an alias, a glob (`*`, `?`), or `all`.
+//! From what a person typed to units: a name, an alias, a group, a glob (`*`, `?`), or `all`.
 
 use std::collections::BTreeSet;
 
 use crate::control::refusal::Refused;
 use crate::units::name::{NAME_MAX, UnitName};
-use crate::units::spec::UnitSet;
+use crate::units::spec::{UnitSet, UnitSpec};
 use crate::units::suggest;
 
 /// Names in one request. With the bound on globs, what one request can cost.
@@ -33,12 +33,26 @@ pub(crate) fn resolve<'a>(
     if names == 0 {
         return Err(Refused::bad_request("name a unit, or \"all\""));
     }
-    Ok(found.into_iter().collect())
+    let mut found: Vec<UnitName> = found.into_iter().collect();
+    found.sort_by(|one, other| one.parts().cmp(&other.parts()));
+    Ok(found)
 }
 
-/// One unit: a name or an alias, no glob.
+/// One unit: a name or an alias, no glob and no group.
 pub(crate) fn one(set: &UnitSet, name: &str) -> Result<UnitName, Refused> {
-    set.find(name).map(|spec| spec.name.clone()).ok_or_else(|| unknown(set, name))
+    match &all_of(set, name)?[..] {
+        [one] => Ok(one.clone()),
+        several => {
+            let names: Vec<&str> = several.iter().map(UnitName::as_str).collect();
+            Err(Refused::bad_request(format!("{name} is several units: name one of {}", names.join(", "))))
+        }
+    }
+}
+
+/// One unit, or the instances of a group: a name or an alias, no glob. Never none.
+pub(crate) fn all_of(set: &UnitSet, name: &str) -> Result<Vec<UnitName>, Refused> {
+    let named: Vec<UnitName> = set.named(name).into_iter().map(|spec| spec.name.clone()).collect();
+    if named.is_empty() { Err(unknown(set, name)) } else { Ok(named) }
 }
 
 /// The units of `?units=a,b`; `None` is all of them, now and later.
@@ -60,14 +74,16 @@ fn add(set: &UnitSet, word: &str, found: &mut BTreeSet<UnitName>) -> Result<(), 
         return Ok(());
     }
     if !is_glob(word) {
-        found.insert(one(set, word)?);
+        found.extend(all_of(set, word)?);
         return Ok(());
     }
     let before = found.len();
     let known = found.clone();
     let matching = |name: &UnitName| word.len() <= NAME_MAX && matches(word, name.as_str());
-    found.extend(set.units.keys().filter(|name| matching(name)).cloned());
-    found.extend(set.aliases.iter().filter(|(alias, _)| matching(alias)).map(|(_, own)| own.clone()));
+    let is_meant = |spec: &UnitSpec| matching(&spec.name) || spec.group().is_some_and(matching);
+    found.extend(set.units.values().filter(|spec| is_meant(spec)).map(|spec| spec.name.clone()));
+    let own = set.aliases.iter().filter(|(alias, _)| matching(alias)).map(|(_, own)| own);
+    found.extend(own.flat_map(|own| set.named(own.as_str())).map(|spec| spec.name.clone()));
     if found.len() == before && !known.iter().any(matching) {
         return Err(Refused::no_such_unit(word, Vec::new()));
     }
@@ -79,7 +95,8 @@ fn is_glob(word: &str) -> bool {
 }
 
 fn unknown(set: &UnitSet, name: &str) -> Refused {
-    let all = set.units.keys().chain(set.aliases.keys()).map(UnitName::as_str);
+    let groups = set.units.values().filter_map(|spec| spec.group());
+    let all = set.units.keys().chain(set.aliases.keys()).chain(groups).map(UnitName::as_str);
     Refused::no_such_unit(name, suggest::near(name, all))
 }
 

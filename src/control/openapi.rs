@@ -11,7 +11,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use crate::api::command::{JobLine, JobRequest, UpdateRequest};
+use crate::api::command::{JobLine, JobRequest, ScaleRequest, UpdateRequest};
 use crate::api::event::{Lagged, UnitEvent};
 use crate::api::health::HealthReport;
 use crate::api::log::LogLine;
@@ -65,6 +65,11 @@ fn told(path: &str, types: &mut SchemaGenerator) -> Told {
         ),
         "/v1/update" => (
             "Take over what the files say now: only units that differ are touched",
+            &[],
+            vec![(200, LINES, schema::<JobLine>(types))],
+        ),
+        "/v1/scale" => (
+            "Have so many instances of a group; the highest numbers come and go",
             &[],
             vec![(200, LINES, schema::<JobLine>(types))],
         ),
@@ -139,6 +144,7 @@ fn document() -> Value {
         let body = match route.path {
             "/v1/jobs" => Some(schema::<JobRequest>(&mut taken)),
             "/v1/update" => Some(schema::<UpdateRequest>(&mut taken)),
+            "/v1/scale" => Some(schema::<ScaleRequest>(&mut taken)),
             _ => None,
         };
         if let Some(body) = body {
@@ -178,7 +184,7 @@ fn response(content_type: &str, schema: &Value) -> Value {
 fn parameters(route: &Route, told: &Told) -> Vec<Value> {
     let in_path = route.path.contains("{name}").then(|| {
         json!({"name": "name", "in": "path", "required": true, "schema": {"type": "string"},
-               "description": "Name or alias of a unit."})
+               "description": "Name or alias of a unit. Of a group where all of it is meant or its first instance stands for all."})
     });
     let in_query = told.query.iter().map(|(name, kind, words)| {
         json!({"name": name, "in": "query", "required": false, "schema": {"type": kind}, "description": words})
@@ -229,6 +235,8 @@ const EXERCISED: &[(&str, &str, &str, u16, &str)] = &[
     ("POST", "/v1/jobs", r#"{"verb":"stop","units":[]}"#, 400, "/v1/jobs"),
     ("POST", "/v1/jobs", r#"{"verb":"eval","units":["web"]}"#, 400, "/v1/jobs"),
     ("GET", "/v1/logs?units=web", "", 200, "/v1/logs"),
+    ("POST", "/v1/scale", r#"{"instances":{"web":3}}"#, 200, "/v1/scale"),
+    ("POST", "/v1/scale", r#"{"instances":{}}"#, 400, "/v1/scale"),
     ("POST", "/v1/logs/reopen", "", 204, "/v1/logs/reopen"),
     ("GET", "/v1/health", "", 200, "/v1/health"),
     ("GET", "/v1/health/web", "", 200, "/v1/health/{name}"),

@@ -68,6 +68,7 @@ pub const ROUTES: &[Route] = &[
     },
     act("/v1/jobs", || post(jobs::post)),
     act("/v1/update", || post(update::post)),
+    act("/v1/scale", || post(update::scale)),
     look("/v1/events", || get(events::get)),
     look("/v1/logs", || get(logs::get)),
     act("/v1/logs/reopen", || post(logs::reopen)),

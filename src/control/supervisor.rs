@@ -29,8 +29,8 @@ pub(crate) async fn unit_health(
     Path(name): Path<String>,
 ) -> Result<Response<Body>, Refused> {
     let reader = shared.handle.reader();
-    let name = names::one(&reader.set(), &name)?;
-    let report = report::one(reader, name.as_str()).unwrap_or_else(|| report::unknown(name.as_str()));
+    names::all_of(&reader.set(), &name)?;
+    let report = report::one(reader, &name).unwrap_or_else(|| report::unknown(&name));
     Ok(report::answer(report::status(&report), &report))
 }
 

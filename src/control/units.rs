@@ -40,7 +40,8 @@ pub(crate) async fn list(
         BTreeMap::new()
     };
     let is_wanted = |name: &UnitName| wanted.as_ref().is_none_or(|wanted| wanted.contains(name));
-    let views = reader.units();
+    let mut views = reader.units();
+    views.sort_by(|one, other| one.name.parts().cmp(&other.name.parts()));
     let shown: Vec<_> = views
         .iter()
         .filter(|view| is_wanted(&view.name))
@@ -80,7 +81,8 @@ pub(crate) async fn definition(
 ) -> Result<Response<Body>, Refused> {
     let reader = shared.handle.reader();
     let set = reader.set();
-    let name = names::one(&set, &name)?;
+    // All instances have one file; the first stands for all.
+    let name = names::all_of(&set, &name)?.swap_remove(0);
     let sources = reader.sources(&name);
     let effective = set.units.get(&name).map(|spec| (reader.info().effective)(spec)).unwrap_or_default();
     let definition = Definition {

@@ -1,4 +1,5 @@
-//! `POST /v1/update`: what the files would change, and, unless it is only to be said, how that goes.
+//! `POST /v1/update` and `POST /v1/scale`: what the files, or other numbers of instances, would change, and, unless it is
+//! only to be said, how that goes.
 
 use std::sync::Arc;
 
@@ -8,14 +9,14 @@ use axum::extract::State;
 use hyper::http::Response;
 use hyper::{StatusCode, Version};
 
-use crate::api::command::{JobLine, KeyDifference, UnitDifference, UpdateRequest};
+use crate::api::command::{JobLine, KeyDifference, ScaleRequest, UnitDifference, UpdateRequest};
 use crate::control::jobs::{Job, Story};
 use crate::control::refusal::Refused;
 use crate::control::routes::Shared;
 use crate::control::server::Visitor;
 use crate::control::stream::{self, Form, Line, Sink, Topic};
 use crate::runtime::clients::Wire;
-use crate::runtime::handle::Reader;
+use crate::runtime::handle::{Reader, Renewal};
 use crate::runtime::update::{Planned, Unplanned};
 use crate::units::difference::{Difference, UnitChange};
 use crate::units::name::UnitName;
@@ -30,13 +31,40 @@ pub(crate) async fn post(
 ) -> Result<Response<Body>, Refused> {
     let request: UpdateRequest = serde_json::from_slice(&body)
         .map_err(|error| Refused::bad_request(format!("cannot read the body as an update: {error}")))?;
+    let UpdateRequest { units, dry_run, wait } = request;
+    renew(&shared, &visitor, wire, version, (Renewal::Files { units }, dry_run, wait)).await
+}
+
+pub(crate) async fn scale(
+    State(shared): State<Shared>,
+    Extension(visitor): Extension<Visitor>,
+    wire: Option<Extension<Arc<Wire>>>,
+    version: Version,
+    body: Bytes,
+) -> Result<Response<Body>, Refused> {
+    let request: ScaleRequest = serde_json::from_slice(&body)
+        .map_err(|error| Refused::bad_request(format!("cannot read the body as numbers: {error}")))?;
+    let ScaleRequest { instances, dry_run, wait } = request;
+    if instances.is_empty() {
+        return Err(Refused::bad_request("name a group and a number, as in {\"web\": 3}"));
+    }
+    renew(&shared, &visitor, wire, version, (Renewal::Scale { instances }, dry_run, wait)).await
+}
+
+async fn renew(
+    shared: &Shared,
+    visitor: &Visitor,
+    wire: Option<Extension<Arc<Wire>>>,
+    version: Version,
+    (renewal, is_dry, is_awaited): (Renewal, bool, bool),
+) -> Result<Response<Body>, Refused> {
     let reader = shared.handle.reader().clone();
     // Before the command is sent, so that neither a change nor the PID before it is missed.
     let changes = reader.changes();
     let all: Vec<UnitName> = reader.set().units.keys().cloned().collect();
     let before = Story::about(&reader, all);
     let who = visitor.peer.words();
-    let planned = shared.handle.update(request.units, request.dry_run, who).await?;
+    let planned = shared.handle.update(renewal, is_dry, who).await?;
     let Planned { difference, warnings, job: notes } = planned.map_err(|why| match why {
         Unplanned::Unsound(problems) => Refused::bad_configuration(
             format!("nothing was changed, the files are not sound:\n{problems}").trim_end(),
@@ -54,13 +82,13 @@ pub(crate) async fn post(
     let units = difference.0.keys().map(ToString::to_string).collect();
     let story = before.numbered(number, difference.0.keys().cloned().collect());
     let accepted = JobLine::Accepted { job: number.0, units };
-    let topic = if request.wait { Topic::Job(story.clone()) } else { Topic::Whole };
+    let topic = if is_awaited { Topic::Job(story.clone()) } else { Topic::Whole };
     let line = Line::of(wire, version, topic);
     let job = Job::of(reader, story, line.as_ref());
     Ok(stream::answer(StatusCode::OK, Form::Lines, line, async move |sink: Sink| {
         sink.send(&plan).await?;
         sink.send(&accepted).await?;
-        if request.wait { job.follow(&sink, notes, changes).await } else { Ok(()) }
+        if is_awaited { job.follow(&sink, notes, changes).await } else { Ok(()) }
     }))
 }
 

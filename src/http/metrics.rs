@@ -246,6 +246,9 @@ impl Page {
             let before = if place == 0 { '{' } else { ',' };
             let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
             let _ = write!(self.text, "{before}{label}=\"{text}\"");
+            if let ("unit", Some((group, _))) = (*label, text.split_once('@')) {
+                let _ = write!(self.text, ",group=\"{group}\"");
+            }
         }
         let end = if labels.is_empty() { "" } else { "}" };
         self.line(format_args!("{end} {value}"));

@@ -23,12 +23,13 @@ pub(crate) fn all(reader: &Reader) -> HealthReport {
     report(overall(reader, &units), checks.collect())
 }
 
-/// One unit, by its name or an alias.
+/// One unit, by its name or an alias, or the instances of a group.
 pub(crate) fn one(reader: &Reader, name: &str) -> Option<HealthReport> {
-    let view = reader.unit(name)?;
-    let boot = boot(reader, &view);
-    let checks = BTreeMap::from([(view.name.to_string(), vec![check(reader, &view, boot)])]);
-    Some(report(overall(reader, &[(view, boot)]), checks))
+    let set = reader.set();
+    let views = set.named(name).into_iter().filter_map(|spec| reader.unit(spec.name.as_str()));
+    let units: Vec<Judged> = views.map(|view| (Arc::clone(&view), boot(reader, &view))).collect();
+    let checks = units.iter().map(|(view, boot)| (view.name.to_string(), vec![check(reader, view, *boot)]));
+    (!units.is_empty()).then(|| report(overall(reader, &units), checks.collect()))
 }
 
 /// May traffic come?

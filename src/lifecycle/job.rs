@@ -11,6 +11,7 @@ use crate::lifecycle::action::{Action, Outcome};
 use crate::lifecycle::event::{JobId, RunId};
 use crate::lifecycle::order::{self, Units};
 use crate::lifecycle::planted::{Bug, planted};
+use crate::lifecycle::roll::Kind;
 use crate::lifecycle::state::Label;
 use crate::lifecycle::time::Time;
 use crate::lifecycle::unit::{Goal, Note, State, Unit, Unwell};
@@ -25,6 +26,8 @@ pub(super) enum Expect {
     Down,
     /// Reloaded.
     Reloaded,
+    /// Its turn is to come.
+    Turn(Kind),
 }
 
 /// The jobs that have units without an answer.
@@ -55,6 +58,27 @@ impl Jobs {
             }
             Note::LookAgain | Note::Ended | Note::Restarting | Note::ShutDown { .. } => {}
         }
+    }
+
+    /// The turn of `unit` has come: from here on that is expected of it.
+    pub(super) fn turn_has_come(&mut self, unit: &UnitName, kind: Kind, expect: Expect) {
+        for expects in self.open.values_mut() {
+            if let Some(waiting) = expects.get_mut(unit).filter(|waiting| **waiting == Expect::Turn(kind)) {
+                *waiting = expect;
+            }
+        }
+    }
+
+    /// The turn of `unit` does not come.
+    pub(super) fn turn_is_off(
+        &mut self,
+        unit: &UnitName,
+        kind: Kind,
+        outcome: &Outcome,
+        out: &mut Vec<Action>,
+    ) {
+        let concerns = |name: &UnitName, expect: &Expect| name == unit && *expect == Expect::Turn(kind);
+        self.answer(|name, expect| concerns(name, expect).then(|| outcome.clone()), out);
     }
 
     fn answer_where(
@@ -140,12 +164,14 @@ pub(super) fn no(name: &UnitName, why: String) -> Outcome {
 }
 
 /// What has become of the unit, if that can be said by now.
-fn judge(units: &Units, unit: &Unit, expect: Expect, now: Time) -> Option<Outcome> {
+pub(super) fn judge(units: &Units, unit: &Unit, expect: Expect, now: Time) -> Option<Outcome> {
     let name = unit.name();
     match expect {
         Expect::Up { after } => judge_up(units, unit, after, now),
         Expect::Down if unit.goal == Goal::Up => Some(no(name, "was started again meanwhile".to_owned())),
         Expect::Down => unit.is_down().then(|| yes(name, unit.why.clone())),
+        Expect::Turn(_) if unit.goal == Goal::Down => Some(no(name, "was stopped meanwhile".to_owned())),
+        Expect::Turn(_) => None,
         Expect::Reloaded if matches!(unit.label(), Label::Ready | Label::Reloading) => None,
         Expect::Reloaded => Some(no(name, format!("could not be reloaded: {}", unit.why))),
     }

@@ -4,7 +4,7 @@
 //! seed, which is how `sim` runs it through a hundred thousand bad days in two minutes.
 //!
 //! Read `event` and `action` first (all that goes in and comes out), then `unit` with its diagram, then `supervisor`. A unit
-//! that is replaced without a gap is two for a while: `succession`.
+//! that is replaced without a gap is two for a while: `succession`. The instances of a group take turns: `roll`.
 
 pub mod action;
 mod backoff;
@@ -17,6 +17,7 @@ mod job;
 mod model;
 mod order;
 mod planted;
+mod roll;
 mod running;
 pub mod saved;
 #[cfg(test)]

@@ -109,6 +109,12 @@ pub(super) enum Bug {
     FailureTakesTheOldOne,
     /// The first health check of a new one is not awaited.
     SuccessorUnchecked,
+    /// The instances of a group are restarted all at once.
+    AllAtOnce,
+    /// The next instance has its turn although the one before did not come up.
+    RollGoesOn,
+    /// Of turns that are still to come the next svinit knows nothing.
+    HandOverForgetsTurns,
     /// A unit that is stopped while it is replaced leaves the new one behind.
     SuccessorStays,
 }

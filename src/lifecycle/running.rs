@@ -338,15 +338,14 @@ impl Unit {
     /// Does it now, or when the chore under way is done.
     pub(super) fn wish(&mut self, wish: Wish, cx: &mut Cx<'_>) {
         let spec = Arc::clone(&self.spec);
+        // What is restarted for another definition is tested by that.
+        let coming = self.coming_next().filter(|_| wish == Wish::Restart).map(Arc::clone);
         let State::Ready(ready) = &mut self.state else { return };
         if ready.chore.is_some() {
             // The stronger wish stays: a restart does what a reload would have done, and a remedy can be tried again.
             ready.next = ready.next.max(Some(wish));
             return;
         }
-        // What is restarted for another definition is tested by that.
-        let coming =
-            self.coming.as_ref().filter(|_| wish == Wish::Restart).map(|coming| Arc::clone(&coming.spec));
         match (wish, &coming.as_ref().unwrap_or(&spec).reload.test) {
             (Wish::Reload | Wish::Restart, Some(test)) => {
                 let errand = Errand::command(

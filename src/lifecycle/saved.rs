@@ -16,6 +16,7 @@ use crate::lifecycle::event::RunId;
 use crate::lifecycle::job::Jobs;
 use crate::lifecycle::order::Units;
 use crate::lifecycle::planted::{Bug, planted};
+use crate::lifecycle::roll::Rolls;
 use crate::lifecycle::supervisor::{Ending, Settings, Supervisor};
 use crate::lifecycle::time::Time;
 use crate::lifecycle::unit::{Runs, Unit};
@@ -42,6 +43,9 @@ pub struct Common {
     /// Units that are defined no longer and are on their way out.
     #[serde(default)]
     leaving: BTreeSet<UnitName>,
+    /// Instances that take turns.
+    #[serde(default)]
+    rolls: Rolls,
     ending: Option<Ending>,
     now: Time,
 }
@@ -73,6 +77,7 @@ impl Supervisor {
             fork_rate: self.fork_rate.clone(),
             booting: self.booting.clone(),
             leaving: self.leaving.clone(),
+            rolls: if planted(Bug::HandOverForgetsTurns) { Rolls::new() } else { self.rolls.clone() },
             ending: self.ending.clone(),
             now: self.now,
         }
@@ -131,7 +136,7 @@ impl Supervisor {
         if let Some(name) = saved.units.keys().next() {
             return Err(format!("there is a unit {name}, and no definition of it"));
         }
-        let Common { runs, jobs, chance, fork_rate, booting, leaving, ending, now } = saved.common;
+        let Common { runs, jobs, chance, fork_rate, booting, leaving, rolls, ending, now } = saved.common;
         let mut machine = Self {
             units,
             runs,
@@ -140,6 +145,7 @@ impl Supervisor {
             fork_rate,
             booting,
             leaving,
+            rolls,
             ending,
             ..Self::new(set, settings, now)
         };

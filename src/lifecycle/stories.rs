@@ -6,6 +6,7 @@
 mod answers;
 mod edges;
 mod replacing;
+mod rolls;
 mod speaking;
 mod updates;
 mod words;

@@ -16,6 +16,7 @@ use crate::lifecycle::event::{Command, Event, JobId, Otherwise, Reach, RunId, Wh
 use crate::lifecycle::job::{self, Expect, Jobs};
 use crate::lifecycle::order::{self, Links, Units};
 use crate::lifecycle::planted::{Bug, planted};
+use crate::lifecycle::roll::{Kind, Rolls};
 use crate::lifecycle::running::Wish;
 use crate::lifecycle::state::{Aside, Label, Phase, UnitView};
 use crate::lifecycle::stop::After;
@@ -60,6 +61,8 @@ pub struct Supervisor {
     pub(super) booked: BTreeMap<UnitName, Time>,
     /// Units that are defined no longer, until they are down.
     pub(super) leaving: BTreeSet<UnitName>,
+    /// Instances that take turns.
+    pub(super) rolls: Rolls,
     /// Units that have not settled since boot.
     pub(super) booting: BTreeSet<UnitName>,
     pub(super) ending: Option<Ending>,
@@ -131,6 +134,7 @@ impl Supervisor {
             timetable: BTreeSet::new(),
             booked: BTreeMap::new(),
             leaving: BTreeSet::new(),
+            rolls: Rolls::new(),
             booting: BTreeSet::new(),
             ending: None,
             now,
@@ -316,7 +320,7 @@ impl Supervisor {
                 self.on_note(&name, &note);
             } else if let Some(name) = self.queue.pop_first() {
                 self.look_at(&name);
-            } else {
+            } else if self.rolls.is_empty() || !self.take_turns() {
                 break;
             }
         }
@@ -333,6 +337,9 @@ impl Supervisor {
 
     fn on_note(&mut self, name: &UnitName, note: &Note) {
         self.jobs.on_note(name, note, &mut self.out);
+        if !self.rolls.is_empty() {
+            self.tell_rolls(name, note);
+        }
         match note {
             Note::LookAgain => {
                 self.queue.insert(name.clone());
@@ -366,7 +373,10 @@ impl Supervisor {
             let (status, why) = (unit.final_status, format!("{name}, which is essential, {}", unit.why));
             return self.shut_down(status, why);
         }
-        if unit.pending.is_some() && order::may_stop(&self.units, &self.links, name) {
+        if unit.pending.is_some()
+            && order::may_stop(&self.units, &self.links, name)
+            && self.may_be_taken(unit)
+        {
             let cap = self.stop_cap(name);
             self.with(name, |unit, cx| unit.begin_pending_stop(cap, cx));
         }
@@ -425,8 +435,20 @@ impl Supervisor {
         if matches!(command, Command::Stop(_)) {
             self.stop(&units);
         }
-        for name in &units {
-            match self.carry_out(command, name) {
+        let in_turns = match command {
+            Command::Restart { .. } | Command::Reload { .. } => self.in_turns(&units),
+            Command::Start(_)
+            | Command::Stop(_)
+            | Command::Reset(_)
+            | Command::Pause(_)
+            | Command::Resume(_)
+            | Command::Signal { .. } => BTreeSet::new(),
+        };
+        // Instances in the order of their numbers.
+        let mut in_order: Vec<&UnitName> = units.iter().collect();
+        in_order.sort_by_key(|name| name.parts());
+        for name in in_order {
+            match self.carry_out(command, name, in_turns.contains(name)) {
                 Ok(expect) => {
                     expects.insert(name.clone(), expect);
                 }
@@ -437,7 +459,12 @@ impl Supervisor {
     }
 
     /// Does to one unit what was asked, and says what is to be awaited, or the answer if there is one already.
-    fn carry_out(&mut self, command: &Command, name: &UnitName) -> Result<Expect, job::Answered> {
+    fn carry_out(
+        &mut self,
+        command: &Command,
+        name: &UnitName,
+        is_in_turns: bool,
+    ) -> Result<Expect, job::Answered> {
         if !self.units.contains_key(name) {
             return Err(job::no(name, "there is no such unit".to_owned()));
         }
@@ -457,11 +484,12 @@ impl Supervisor {
                 Ok(Expect::Up { after: self.latest_before_next(name) })
             }
             Command::Stop(_) => Ok(Expect::Down),
+            Command::Restart { reach, .. } if is_in_turns => Ok(self.restart_in_turn(name, *reach)),
             Command::Restart { reach, .. } => {
                 self.restart(name, *reach);
                 Ok(Expect::Up { after })
             }
-            Command::Reload { otherwise, .. } => self.reload(name, *otherwise),
+            Command::Reload { otherwise, .. } => self.reload(name, *otherwise, is_in_turns),
             Command::Signal { signal, whom, .. } => Err(self.signal(name, signal, *whom)),
             Command::Reset(_) => {
                 self.with(name, |unit, cx| unit.reset(cx));
@@ -556,6 +584,17 @@ impl Supervisor {
         }
     }
 
+    /// One that is up waits for its turn; of one that is not, nothing is taken away.
+    fn restart_in_turn(&mut self, name: &UnitName, reach: Reach) -> Expect {
+        if self.units.get(name).is_some_and(Unit::is_up) {
+            return self.queue_up(name, Kind::Restart, reach);
+        }
+        let expect = Expect::Up { after: self.runs.last() };
+        self.restart(name, reach);
+        self.has_begun(name, expect);
+        expect
+    }
+
     fn restart(&mut self, name: &UnitName, reach: Reach) {
         let Some(unit) = self.units.get(name) else { return };
         let is_first_looked_at =
@@ -593,16 +632,25 @@ impl Supervisor {
         }
     }
 
-    fn reload(&mut self, name: &UnitName, otherwise: Otherwise) -> Result<Expect, job::Answered> {
+    fn reload(
+        &mut self,
+        name: &UnitName,
+        otherwise: Otherwise,
+        is_in_turns: bool,
+    ) -> Result<Expect, job::Answered> {
         let Some(unit) = self.units.get(name) else {
             return Err(job::no(name, "there is no such unit".to_owned()));
         };
         let after = self.runs.last();
         match (&unit.state, &unit.spec.reload.how, otherwise) {
+            (State::Ready(_), Some(_), _) if unit.pending.is_none() && is_in_turns => {
+                Ok(self.queue_up(name, Kind::Reload, Reach::Alone))
+            }
             (State::Ready(_), Some(_), _) if unit.pending.is_none() => {
                 self.with(name, |unit, cx| unit.wish(Wish::Reload, cx));
                 Ok(Expect::Reloaded)
             }
+            (_, _, Otherwise::Restart) if is_in_turns => Ok(self.restart_in_turn(name, Reach::Alone)),
             (_, _, Otherwise::Restart) => {
                 self.restart(name, Reach::Alone);
                 Ok(Expect::Up { after })
@@ -654,6 +702,7 @@ impl Supervisor {
             told: false,
         });
         self.booting.clear();
+        self.rolls.clear();
         self.jobs.on_shutdown(&mut self.out);
         for name in &names {
             // What has ended for good stays what it is, for whoever looks at the end.

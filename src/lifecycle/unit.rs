@@ -117,7 +117,7 @@ pub(super) enum Note {
 }
 
 /// Something did not go well.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Unwell {
     /// In words.
     pub(super) why: String,

@@ -15,6 +15,7 @@ use crate::lifecycle::health::HealthWatch;
 use crate::lifecycle::job::{self, Expect};
 use crate::lifecycle::order::Links;
 use crate::lifecycle::planted::{Bug, planted};
+use crate::lifecycle::roll::Kind;
 use crate::lifecycle::running::{MemoryWatch, Wish};
 use crate::lifecycle::state::Label;
 use crate::lifecycle::stop::After;
@@ -33,6 +34,8 @@ pub(super) struct Coming {
     pub(super) spec: Arc<UnitSpec>,
     /// It is of use only to the next process.
     pub(super) restarts: bool,
+    /// Its turn is to come: until then it is not taken over, whatever happens to the unit.
+    pub(super) waits: bool,
 }
 
 /// What becomes of a definition whose first process does not come up.
@@ -43,6 +46,9 @@ pub(super) enum Back {
     /// It is given up.
     Never,
 }
+
+/// Why a unit is restarted.
+pub(super) const CHANGED: &str = "its definition has changed";
 
 impl Supervisor {
     /// The definitions that are in force or will be, those of units on their way out left out.
@@ -61,6 +67,12 @@ impl Supervisor {
             unit.coming.is_some() || successor.is_some_and(|successor| successor.spec != unit.spec)
         };
         self.leaving.first().or_else(|| self.units.values().find(changes).map(Unit::name))
+    }
+
+    /// The same of one unit.
+    #[must_use]
+    pub fn is_changing(&self, unit: &UnitName) -> bool {
+        self.units.get(unit).is_some_and(|unit| unit.coming.is_some() || unit.is_being_replaced())
     }
 
     /// Takes `set` over: what is not in it stops and is forgotten, what is new starts if it is enabled, what differs
@@ -86,7 +98,9 @@ impl Supervisor {
         }
         self.relate(set);
         let mut expects = BTreeMap::new();
-        for (name, change) in &changes {
+        let mut in_order: Vec<_> = changes.iter().collect();
+        in_order.sort_by_key(|(name, _)| name.parts());
+        for (name, change) in in_order {
             match self.carry_over(name, change) {
                 Ok(expect) => drop(expects.insert(name.clone(), expect)),
                 Err(outcome) => self.out.push(Action::Answer { job, outcome }),
@@ -129,7 +143,7 @@ impl Supervisor {
             let spec = Arc::clone(spec);
             self.with(name, |unit, _| {
                 let restarts = returns || difference::keys(&unit.spec, &spec).iter().any(needs_process);
-                unit.coming = Some(Coming { spec, restarts });
+                unit.coming = Some(Coming { spec, restarts, waits: false });
             });
         }
     }
@@ -177,9 +191,24 @@ impl Supervisor {
                     self.start(name, Who::Update);
                 } else {
                     // It was on its way out.
-                    self.renew(name);
+                    self.renew(name, Reach::Alone, CHANGED);
                 }
+                // The others of its group are not taken away before it is there.
+                self.has_begun(name, Expect::Up { after });
                 Ok(Expect::Up { after })
+            }
+            UnitChange::Changed(_) if unit.is_up() && self.has_others(unit) => {
+                let restarts = unit.coming.as_ref().is_some_and(|coming| coming.restarts);
+                if !restarts {
+                    self.take_off(name);
+                    return Err(job::yes(name, self.said_of(name, change)));
+                }
+                self.with(name, |unit, _| {
+                    if let Some(coming) = &mut unit.coming {
+                        coming.waits = true;
+                    }
+                });
+                Ok(self.queue_up(name, Kind::Renew, Reach::Alone))
             }
             UnitChange::Changed(_) if !is_wanted => {
                 Err(job::yes(name, "changed; in force when it is next started".to_owned()))
@@ -187,7 +216,9 @@ impl Supervisor {
             UnitChange::Changed(_) => {
                 let is_for_next = unit.coming.as_ref().is_some_and(|coming| coming.restarts);
                 if is_for_next || change.needs() == Change::Restart || planted(Bug::UpdateRestartsAll) {
-                    self.renew(name);
+                    self.take_off(name);
+                    self.renew(name, Reach::Alone, CHANGED);
+                    self.has_begun(name, Expect::Up { after });
                     return Ok(Expect::Up { after });
                 }
                 Err(job::yes(name, self.said_of(name, change)))
@@ -195,15 +226,15 @@ impl Supervisor {
         }
     }
 
-    /// The unit begins anew, and with it what is part of it. What it requires is left as it is: an update is no word about
+    /// The unit begins anew, and with it what `reach` says. What it requires is left as it is: an update is no word about
     /// a unit that a person has stopped.
-    fn renew(&mut self, name: &UnitName) {
+    pub(super) fn renew(&mut self, name: &UnitName, reach: Reach, why: &str) {
         let Some(unit) = self.units.get(name) else { return };
         let coming = unit.spec_to_come();
         let is_first_looked_at = coming.reload.test.is_some() || coming.restart.mode == Mode::StartFirst;
         if is_first_looked_at && matches!(unit.state, State::Ready(_)) {
             return self.with(name, |unit, cx| {
-                unit.reach = Reach::Alone;
+                unit.reach = reach;
                 unit.wish(Wish::Restart, cx);
             });
         }
@@ -211,9 +242,15 @@ impl Supervisor {
         self.with(name, |unit, cx| unit.ask_start(Who::Person, cx));
         self.queue.insert(name.clone());
         if was_active {
-            self.restart_active(name, "its definition has changed");
-            self.restart_along(name, Reach::Alone);
+            self.restart_active(name, why);
+            self.restart_along(name, reach);
         }
+    }
+
+    /// There are others of its group.
+    fn has_others(&self, unit: &Unit) -> bool {
+        let is_other = |other: &Unit| other.name() != unit.name() && other.spec.group() == unit.spec.group();
+        unit.spec.group().is_some() && self.units.values().any(is_other)
     }
 
     fn said_of(&self, name: &UnitName, change: &UnitChange) -> String {
@@ -294,14 +331,15 @@ impl Unit {
             | State::Preparing(_)
             | State::Stopping(_) => false,
         };
-        let coming = self.coming.as_ref().filter(|coming| !(coming.restarts && stays));
+        let coming = self.coming.as_ref().filter(|coming| coming.waits || !(coming.restarts && stays));
         Arc::clone(coming.map_or(&self.spec, |coming| &coming.spec))
     }
 
     /// Takes over what it is to be, if it is where that does no harm.
     pub(super) fn take_definition(&mut self, cx: &mut Cx<'_>) {
-        let Some(Coming { restarts, .. }) = self.coming else { return };
+        let Some(Coming { restarts, waits, .. }) = self.coming else { return };
         let may = match &self.state {
+            _ if waits => false,
             State::Inactive | State::Completed | State::Failed | State::Backoff { .. } | State::Waiting => {
                 true
             }
@@ -328,9 +366,23 @@ impl Unit {
         }
     }
 
+    /// It need not wait for its turn any longer.
+    pub(super) fn stop_waiting(&mut self) {
+        if let Some(coming) = &mut self.coming {
+            coming.waits = false;
+        }
+    }
+
+    /// What it is to be, and need not wait for.
+    pub(super) fn coming_next(&self) -> Option<&Arc<UnitSpec>> {
+        self.coming.as_ref().filter(|coming| !coming.waits).map(|coming| &coming.spec)
+    }
+
     /// The definition that the next process is for, from here on. Comes back with it.
     pub(super) fn take_for_next(&mut self, cx: &mut Cx<'_>) -> Arc<UnitSpec> {
-        let Some(Coming { spec, .. }) = self.coming.take() else { return Arc::clone(&self.spec) };
+        let Some(Coming { spec, .. }) = self.coming.take_if(|coming| !coming.waits) else {
+            return Arc::clone(&self.spec);
+        };
         cx.out.push(Action::Define { spec: Arc::clone(&spec) });
         spec
     }
@@ -342,13 +394,13 @@ impl Unit {
         }
         cx.out.push(Action::Define { spec: Arc::clone(&self.spec) });
         if how == Back::Later && self.coming.is_none() {
-            self.coming = Some(Coming { spec: Arc::clone(spec), restarts: true });
+            self.coming = Some(Coming { spec: Arc::clone(spec), restarts: true, waits: false });
         }
     }
 
     /// The definition that a restart is for.
     pub(super) fn spec_to_come(&self) -> &Arc<UnitSpec> {
-        self.coming.as_ref().map_or(&self.spec, |coming| &coming.spec)
+        self.coming_next().unwrap_or(&self.spec)
     }
 
     /// The last that is seen of it is that it is down.

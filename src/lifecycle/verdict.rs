@@ -3,6 +3,8 @@
 //! Pure: what is seen of the units in, a verdict with its reason out. It says `Fail` where a load balancer should go
 //! elsewhere, and `Warn` where things are as a person has asked, but not as the configuration says.
 
+use std::collections::BTreeSet;
+
 use crate::lifecycle::state::{Health, Label, Phase, UnitView};
 
 /// How well something is. Ordered: the worse is the greater.
@@ -103,16 +105,25 @@ pub fn of_unit(view: &UnitView, boot: Boot) -> Judgement {
 }
 
 /// The worst of all, in the order in which `units` come: the first of the worst gives the reason, with the number of
-/// others that are as bad. Everything fails while svinit leaves.
+/// others that are as bad. While one instance of a group serves, the group does, and that another does not is for a
+/// person to know. Everything fails while svinit leaves.
 #[must_use]
 pub fn overall<'a>(phase: Phase, units: impl IntoIterator<Item = (&'a UnitView, Boot)>) -> Judgement {
     if phase == Phase::Stopping {
         return Judgement::new(Verdict::Fail, "svinit is stopping");
     }
+    let judged: Vec<_> = units.into_iter().map(|(view, boot)| (view, of_unit(view, boot))).collect();
+    let group = |view: &'a UnitView| Some(view.name.parts()).filter(|(_, number)| *number > 0);
+    let serves = |(view, judgement): &(&'a UnitView, Judgement)| {
+        group(view).filter(|_| judgement.verdict == Verdict::Pass).map(|(group, _)| group)
+    };
+    let serving: BTreeSet<&str> = judged.iter().filter_map(serves).collect();
     let mut worst = Judgement::pass();
     let mut others = 0;
-    for (view, boot) in units {
-        let judgement = of_unit(view, boot);
+    for (view, mut judgement) in judged {
+        if group(view).is_some_and(|(group, _)| serving.contains(group)) {
+            judgement.verdict = judgement.verdict.min(Verdict::Warn);
+        }
         if judgement.verdict > worst.verdict {
             worst = Judgement::new(judgement.verdict, format!("{}: {}", view.name, judgement.why));
             others = 0;

@@ -11,7 +11,7 @@ use crate::units::name::UnitName;
 /// Something else lies there than `texts`, the files of `unit`, among `paths`, where files are looked for.
 #[must_use]
 pub fn differs(unit: &UnitName, texts: &[SourceText], paths: &[PathBuf]) -> bool {
-    let file = format!("{unit}.toml");
+    let file = format!("{}.toml", unit.parts().0);
     let is_known = |path: &Path| texts.iter().any(|text| text.path == path);
     let is_new = |path: &PathBuf| {
         let path = path.join(&file);

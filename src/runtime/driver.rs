@@ -285,8 +285,8 @@ impl Driver {
                 self.jobs.open(job, notes);
                 self.hands.facts.push_back(Event::Asked { job, command });
             }
-            Ask::Update { units, is_dry, who, reply } => {
-                let planned = self.update(&units, is_dry, &format!("update by {who}"));
+            Ask::Update { renewal, is_dry, who, reply } => {
+                let planned = self.update(&renewal, is_dry, &who);
                 let _ = reply.send(planned);
             }
             Ask::Shutdown { why } => self.hands.facts.push_back(Event::ShutdownAsked { why }),
@@ -366,7 +366,7 @@ impl Driver {
             self.hands.signs.let_go(&report.unit, &Which::All);
             if self.supervisor.phase() == Phase::Stopping {
                 // Nobody will serve any more: who comes now is to be told so, not to wait.
-                self.hands.held.release(&report.unit);
+                self.hands.release_sockets(&report.unit);
             }
         }
         let _ = self.board.change(now, report.was, report.health_was, view);

@@ -11,6 +11,7 @@ use crate::os::error::Error;
 use crate::os::files;
 use crate::os::user::Ids;
 use crate::units::spec::{Context, UnitSpec};
+use crate::units::table::INSTANCE_VARIABLE;
 
 /// What stands for the value of a secret wherever the environment is shown.
 pub const HIDDEN: &str = "***";
@@ -60,7 +61,7 @@ impl Inherited {
 }
 
 fn is_for_svinit(name: &str) -> bool {
-    ["NOTIFY_SOCKET", "FDSTORE"].contains(&name)
+    ["NOTIFY_SOCKET", "FDSTORE", INSTANCE_VARIABLE].contains(&name)
         || name.starts_with("LISTEN_")
         || name.starts_with("WATCHDOG_")
 }
@@ -109,6 +110,9 @@ pub fn compose(
     all.extend(spec.context.environment.clone());
     all.extend(read.secrets);
     all.insert("SVINIT_UNIT".to_owned(), spec.name.as_str().to_owned());
+    if let Some(instance) = &spec.instance {
+        all.insert(INSTANCE_VARIABLE.to_owned(), instance.number.to_string());
+    }
     all.extend(read.promised);
     all
 }

@@ -393,10 +393,10 @@ pub enum Ask {
         /// Where the answers go. Unbounded in type, bounded by the number of units.
         notes: mpsc::UnboundedSender<JobNote>,
     },
-    /// Read the files again, and take over what they say.
+    /// Take over other definitions.
     Update {
-        /// Which units; none is all of them.
-        units: Vec<String>,
+        /// Which.
+        renewal: Renewal,
         /// Say what would be done, and do nothing.
         is_dry: bool,
         /// Who asked.
@@ -444,6 +444,21 @@ pub enum Ask {
         extent: Extent,
         /// Where the answers go: two at most.
         notes: mpsc::UnboundedSender<UpgradeNote>,
+    },
+}
+
+/// Where other definitions are to come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Renewal {
+    /// The files, as they are now.
+    Files {
+        /// Which units; none is all of them.
+        units: Vec<String>,
+    },
+    /// Those that are in force, with other numbers of instances.
+    Scale {
+        /// By group.
+        instances: BTreeMap<String, u32>,
     },
 }
 
@@ -538,18 +553,18 @@ impl Handle {
         Ok((job, answers))
     }
 
-    /// Has the files read again, and what they say taken over, or only told.
+    /// Has other definitions taken over, or only told.
     ///
     /// # Errors
     /// When svinit is leaving.
     pub async fn update(
         &self,
-        units: Vec<String>,
+        renewal: Renewal,
         is_dry: bool,
         who: String,
     ) -> Result<Result<Planned, Unplanned>, Gone> {
         let (reply, answer) = oneshot::channel();
-        self.ask(Ask::Update { units, is_dry, who, reply }).await?;
+        self.ask(Ask::Update { renewal, is_dry, who, reply }).await?;
         answer.await.map_err(|_| Gone)
     }
 

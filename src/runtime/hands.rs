@@ -34,6 +34,7 @@ use crate::runtime::rehearsal::Rehearsal;
 use crate::runtime::runs::{Process, Run, Runs};
 use crate::runtime::signals::{Meaning, Role, meaning};
 use crate::runtime::signs::{Said, Signs};
+use crate::runtime::update::Scales;
 use crate::units::name::UnitName;
 use crate::units::signal;
 use crate::units::spec::{Argv, DaemonSpec, LogLevel, SignalName, UnitSet};
@@ -120,6 +121,8 @@ pub struct Hands {
     pub(super) planned: UnitSet,
     /// The files before them, of units that they change.
     pub(super) former: Sources,
+    /// Numbers of instances that a person has asked for.
+    pub(super) scales: Scales,
     /// HUP has come: the files are to be read again.
     pub(super) hung_up: bool,
     /// Sockets, open over everything that becomes of their units.
@@ -180,6 +183,7 @@ impl Hands {
             coming: Sources::new(),
             planned: UnitSet::default(),
             former: Sources::new(),
+            scales: Scales::new(),
             hung_up: false,
             held: Held::default(),
             credentials: BTreeMap::new(),

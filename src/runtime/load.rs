@@ -2,7 +2,7 @@
 //!
 //! Sizes are checked before a byte is parsed: a file of 8 MB can cost a TOML parser seconds and hundreds of megabytes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use crate::runtime::handle::{SourceText, Sources as SourceTexts};
 use crate::units::name::UnitName;
 use crate::units::problem::{Problem, Problems};
-use crate::units::reading::read;
+use crate::units::reading::{Reading, read_scaled};
 use crate::units::source::{Source, SourceKind};
 use crate::units::spec::{DaemonSpec, UnitSet};
 
@@ -57,6 +57,8 @@ pub struct Loaded {
     pub set: UnitSet,
     /// The daemon's settings.
     pub daemon: DaemonSpec,
+    /// How many instances files say that there are, by group.
+    pub instances: BTreeMap<UnitName, u32>,
     /// What looks wrong but stops nothing.
     pub warnings: Vec<Problem>,
     /// The files, lowest layer first, with their texts.
@@ -68,13 +70,18 @@ impl Loaded {
     #[must_use]
     pub fn by_unit(&self) -> SourceTexts {
         let mut texts = SourceTexts::new();
-        for Source { path, text, kind } in &self.sources {
+        for Source { path, text, kind, instance } in &self.sources {
             let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-            if *kind == SourceKind::Unit
-                && let Ok(name) = UnitName::new(stem)
-            {
-                let text = SourceText { path: path.clone(), text: text.clone() };
-                texts.entry(name).or_default().push(text);
+            let own = instance.as_ref().map_or(stem, UnitName::as_str);
+            if *kind == SourceKind::Unit {
+                let instances = self.set.instances(own);
+                let is_group = !instances.is_empty();
+                let names = instances.into_iter().map(|spec| spec.name.clone());
+                let lone = UnitName::new(own).ok().filter(|_| !is_group);
+                for name in names.chain(lone) {
+                    let text = SourceText { path: path.clone(), text: text.clone() };
+                    texts.entry(name).or_default().push(text);
+                }
             }
         }
         texts
@@ -86,6 +93,18 @@ impl Loaded {
 /// # Errors
 /// Every problem of every file, and of files that cannot or must not be read. Nothing of a load with errors is used.
 pub fn load(paths: &Paths, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Problems> {
+    load_scaled(paths, env, &|_, written| written)
+}
+
+/// The same with other numbers of instances; see [`read_scaled`].
+///
+/// # Errors
+/// As [`load`].
+pub fn load_scaled(
+    paths: &Paths,
+    env: &dyn Fn(&str) -> Option<String>,
+    scale: &dyn Fn(&UnitName, u32) -> u32,
+) -> Result<Loaded, Problems> {
     let trusts_all = env(TRUST_VARIABLE).is_some_and(|value| value == "1");
     let mut gathering = Gathering {
         uid: paths.uid,
@@ -99,10 +118,14 @@ pub fn load(paths: &Paths, env: &dyn Fn(&str) -> Option<String>) -> Result<Loade
     gathering.config(paths.config.as_deref());
     gathering.units(&paths.units, paths.units_optional);
     let Gathering { sources, mut problems, .. } = gathering;
-    match read(&sources, env) {
-        Ok(reading) if problems.is_empty() => {
-            let (set, daemon, warnings) = (reading.set, reading.daemon, reading.warnings);
-            Ok(Loaded { set, daemon, warnings, sources })
+    match read_scaled(&sources, env, scale) {
+        Ok(reading) if reading.set.units.len() > UNITS_MAX && problems.is_empty() => {
+            let last = sources.last().map(|source| source.path.clone()).unwrap_or_default();
+            let why = format!("with all instances there are more than {UNITS_MAX} units");
+            Err(Problems(vec![Problem::of_file(&last, why)]))
+        }
+        Ok(Reading { set, daemon, instances, warnings }) if problems.is_empty() => {
+            Ok(Loaded { set, daemon, instances, warnings, sources })
         }
         Ok(reading) => {
             problems.extend(reading.warnings);
@@ -213,7 +236,7 @@ impl Gathering {
         }
         self.total += length;
         match String::from_utf8(bytes) {
-            Ok(text) => self.sources.push(Source { path: path.to_owned(), text, kind }),
+            Ok(text) => self.sources.push(Source { path: path.to_owned(), text, kind, instance: None }),
             Err(error) => {
                 let valid = error.utf8_error().valid_up_to();
                 let line = error.as_bytes()[..valid].iter().filter(|byte| **byte == b'\n').count() + 1;

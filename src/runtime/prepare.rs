@@ -156,8 +156,9 @@ impl Hands {
             return Ok(Vec::new());
         }
         self.held.open(spec, ids)?;
-        let is_shared = self.runs.mains().any(|(_, unit, _)| *unit == spec.name);
-        let mut fds = self.held.hand_over(spec, if is_shared { Use::Shared } else { Use::Idle })?;
+        let mut fds = self
+            .held
+            .hand_over(spec, |holder| if self.is_in_use(holder) { Use::Shared } else { Use::Idle })?;
         let kept = self.signs.kept.copies(&spec.name).doing(|| "hand over kept descriptors".to_owned())?;
         let first = fds.last().map_or(FIRST, |(_, number)| number + 1);
         fds.extend(kept.into_iter().zip(first..));
@@ -165,6 +166,21 @@ impl Hands {
             fds.push((self.signs.descriptor(spawn.run)?, *number));
         }
         Ok(fds)
+    }
+
+    /// A main process has what `holder`, a unit or a group, holds.
+    pub(super) fn is_in_use(&self, holder: &UnitName) -> bool {
+        self.runs.mains().any(|(_, unit, _)| unit == holder || is_instance_of(unit, holder))
+    }
+
+    /// Closes what is held for `unit`, and for its group if it was the last of that.
+    pub(super) fn release_sockets(&mut self, unit: &UnitName) {
+        self.held.release(unit);
+        if let Ok(group) = UnitName::plain(unit.parts().0)
+            && !self.is_in_use(&group)
+        {
+            self.held.release(&group);
+        }
     }
 
     /// Opens the sockets of all units that are started at boot, before any of them is: whoever comes early waits. What
@@ -184,6 +200,11 @@ impl Hands {
             && self.terminal.is_some()
             && self.setting.foreground.as_ref() == Some(&spawn.unit)
     }
+}
+
+fn is_instance_of(unit: &UnitName, group: &UnitName) -> bool {
+    let (of, number) = unit.parts();
+    number > 0 && of == group.as_str()
 }
 
 /// What is read anew for each process.

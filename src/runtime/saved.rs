@@ -15,6 +15,7 @@ use crate::runtime::hands::{Hands, Tally};
 use crate::runtime::held::{Held, SavedHeld};
 use crate::runtime::runs::{Runs, SavedRun};
 use crate::runtime::signs::SavedSigns;
+use crate::runtime::update::Scales;
 use crate::units::name::UnitName;
 use crate::units::spec::Check;
 
@@ -39,6 +40,9 @@ pub struct SavedHands {
     heeded: u64,
     barriers: Vec<(u64, Kept)>,
     warned: BTreeSet<(UnitName, String)>,
+    /// Numbers of instances that a person has asked for.
+    #[serde(default)]
+    scales: Scales,
     tally: Tally,
 }
 
@@ -65,6 +69,7 @@ impl Hands {
             heeded: self.heeded,
             barriers: self.barriers.iter().map(|(told, fd)| (*told, luggage.fd(fd))).collect(),
             warned: self.warned.clone(),
+            scales: self.scales.clone(),
             tally: self.tally,
         }
     }
@@ -73,6 +78,7 @@ impl Hands {
     pub(super) fn restore(&mut self, saved: SavedHands, left: &mut Left) {
         self.facts = saved.facts;
         self.runs = Runs::restore(saved.runs);
+        self.scales = saved.scales;
         (self.warned, self.tally, self.terminal) = (saved.warned, saved.tally, saved.terminal);
         for unit in &saved.groups {
             // Made again where it is: a group is known by its name.

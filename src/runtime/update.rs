@@ -4,9 +4,10 @@
 //! Files with any mistake change nothing at all. What is easy to get wrong: a unit takes its new definition over when it
 //! can, not when it is read, so what is done for a process goes by the set that is kept here, and not by the files.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::lifecycle::event::JobId;
@@ -16,14 +17,16 @@ use crate::os::own;
 use crate::os::user;
 use crate::runtime::boot;
 use crate::runtime::driver::Driver;
-use crate::runtime::handle::{JobNote, Sources};
+use crate::runtime::handle::{JobNote, Renewal, SourceText, Sources};
 use crate::runtime::hands::Hands;
 use crate::runtime::kept::Which;
 use crate::runtime::load;
 use crate::runtime::prepare;
 use crate::units::difference::{self, Difference, UnitChange};
-use crate::units::name::UnitName;
+use crate::units::instances;
+use crate::units::name::{INSTANCES_MAX, UnitName};
 use crate::units::problem::Problems;
+use crate::units::reading;
 use crate::units::source::{Source, SourceKind};
 use crate::units::spec::{LogLevel, UnitSet, UnitSpec};
 use crate::units::table::Change;
@@ -48,8 +51,20 @@ pub enum Unplanned {
     Refused(String),
 }
 
+/// So many instances of a group as a person has asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scaled {
+    /// What the file said then. When it says something else, that holds.
+    written: u32,
+    asked: u32,
+}
+
+/// By group.
+pub(super) type Scales = BTreeMap<UnitName, Scaled>;
+
 struct Plan {
     set: UnitSet,
+    scales: Scales,
     sources: Sources,
     difference: Difference,
     warnings: Vec<String>,
@@ -57,19 +72,28 @@ struct Plan {
 
 impl Driver {
     /// Says what the files would change, and changes it unless it is only to be said.
-    pub(super) fn update(&mut self, names: &[String], is_dry: bool, who: &str) -> Result<Planned, Unplanned> {
-        let plan = self.plan(names)?;
-        let Plan { set, sources, difference, warnings } = plan;
+    pub(super) fn update(
+        &mut self,
+        renewal: &Renewal,
+        is_dry: bool,
+        who: &str,
+    ) -> Result<Planned, Unplanned> {
+        let (plan, what) = match renewal {
+            Renewal::Files { units } => (self.plan(units)?, "update"),
+            Renewal::Scale { instances } => (self.plan_scale(instances)?, "scale"),
+        };
+        let Plan { set, scales, sources, difference, warnings } = plan;
         if is_dry {
             return Ok(Planned { difference, warnings, job: None });
         }
-        self.hands.pump.say(None, LogLevel::Info, &format!("{who}: {}", words(&difference)));
+        self.hands.pump.say(None, LogLevel::Info, &format!("{what} by {who}: {}", words(&difference)));
         let (notes, answers) = mpsc::unbounded_channel();
         let job = self.surroundings.jobs.next();
         self.jobs.open(job, notes);
         let former = |name: &UnitName| Some((name.clone(), self.board.source(name)?));
         self.hands.former = difference.0.keys().filter_map(former).collect();
         self.hands.coming = sources;
+        self.hands.scales = scales;
         self.hands.planned.clone_from(&set);
         for name in self.hands.coming.keys().filter(|name| !difference.0.contains_key(*name)) {
             self.board.set_source(name, self.hands.coming.get(name).cloned());
@@ -90,13 +114,13 @@ impl Driver {
         let is_daemon = |source: &&Source| source.kind == SourceKind::Daemon;
         let daemon = self.surroundings.sources.iter().filter(is_daemon).cloned();
         let units = self.board.all_sources();
-        let units = units.values().flatten().map(|text| Source::unit(text.path.clone(), text.text.clone()));
+        let units = units.iter().flat_map(|(name, texts)| texts.iter().map(move |text| source(name, text)));
         daemon.chain(units).collect()
     }
 
     /// HUP: what comes of it is in the log.
     pub(super) fn update_by_signal(&mut self) {
-        if let Err(why) = self.update(&[], false, "SIGHUP") {
+        if let Err(why) = self.update(&Renewal::Files { units: Vec::new() }, false, "SIGHUP") {
             let text = match why {
                 Unplanned::Unsound(problems) => problems.to_string(),
                 Unplanned::Refused(why) => why,
@@ -110,8 +134,13 @@ impl Driver {
 
     fn plan(&self, names: &[String]) -> Result<Plan, Unplanned> {
         let setting = &self.hands.setting;
-        let loaded =
-            load::load(&setting.paths, &|name| std::env::var(name).ok()).map_err(Unplanned::Unsound)?;
+        let own = &self.hands.scales;
+        let scale = |group: &UnitName, written: u32| {
+            own.get(group).filter(|scaled| scaled.written == written).map_or(written, |scaled| scaled.asked)
+        };
+        let env = |name: &str| std::env::var(name).ok();
+        let loaded = load::load_scaled(&setting.paths, &env, &scale).map_err(Unplanned::Unsound)?;
+        let mut scales = self.hands.scales.clone();
         let sources = loaded.by_unit();
         let mut warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
         if loaded.daemon != setting.daemon {
@@ -137,14 +166,95 @@ impl Driver {
         }
         if !names.is_empty() {
             let wanted = resolve(names, &setting.set, &set)?;
+            let is_meant = |group: &UnitName| wanted.iter().any(|name| name.parts().0 == group.as_str());
+            scales.retain(|group, scaled| !is_meant(group) || stands(&loaded.instances, group, *scaled));
             set = difference::only(&current, &set, &wanted).map_err(Unplanned::Refused)?;
+        }
+        if names.is_empty() {
+            scales.retain(|group, scaled| stands(&loaded.instances, group, *scaled));
         }
         if set.units.is_empty() {
             let why = "no unit would be left, and svinit would end: that is svctl shutdown";
             return Err(Unplanned::Refused(why.to_owned()));
         }
         let difference = Difference::between(&current, &set);
-        Ok(Plan { set, sources, difference, warnings })
+        Ok(Plan { set, scales, sources, difference, warnings })
+    }
+
+    /// What is in force, with so many instances. Files are not read: what they say by now is for an update.
+    fn plan_scale(&self, instances: &BTreeMap<String, u32>) -> Result<Plan, Unplanned> {
+        let mut set = self.supervisor.definitions();
+        let mut scales = self.hands.scales.clone();
+        let mut sources = Sources::clone(&self.board.all_sources());
+        for (word, &count) in instances {
+            let group = self.group(word)?;
+            if count == 0 {
+                let why = format!("{group} cannot have no instance: svctl stop {group} stops all of them");
+                return Err(Unplanned::Refused(why));
+            }
+            if count > INSTANCES_MAX {
+                return Err(Unplanned::Refused(format!(
+                    "{group} can have at most {INSTANCES_MAX} instances"
+                )));
+            }
+            let there = set.instances(group.as_str());
+            if let Some(changing) = there.iter().find(|spec| self.supervisor.is_changing(&spec.name)) {
+                let why =
+                    format!("{} has not taken its new definition over yet: try again then", changing.name);
+                return Err(Unplanned::Refused(why));
+            }
+            let first = there.first().map(|spec| spec.name.clone()).unwrap_or_else(|| group.clone());
+            for number in 1..=count {
+                let texts = sources.get(&first).cloned().unwrap_or_default();
+                sources.entry(group.instance(number)).or_insert(texts);
+            }
+            let (specs, written) = self.read_instances(&group, count, &sources)?;
+            let has = |number| there.iter().find(|spec| spec.name.parts().1 == number).copied().cloned();
+            let specs: Vec<_> = (1..).zip(specs).map(|(number, new)| has(number).unwrap_or(new)).collect();
+            set = instances::scaled(&set, &group, &specs);
+            scales.insert(group.clone(), Scaled { written, asked: count });
+            scales.retain(|_, scaled| scaled.written != scaled.asked);
+        }
+        if set.units.len() > load::UNITS_MAX {
+            return Err(Unplanned::Refused(format!("there would be more than {} units", load::UNITS_MAX)));
+        }
+        let difference = Difference::between(&self.supervisor.definitions(), &set);
+        set.aliases.clone_from(&self.hands.setting.set.aliases);
+        Ok(Plan { set, scales, sources, difference, warnings: Vec::new() })
+    }
+
+    /// The group that is meant.
+    fn group(&self, word: &str) -> Result<UnitName, Unplanned> {
+        let set = &self.hands.setting.set;
+        match set.named(word).first().map(|spec| (spec.group(), &spec.name)) {
+            Some((Some(group), name)) if name.as_str() != word => Ok(group.clone()),
+            Some((Some(group), name)) => Err(Unplanned::Refused(format!(
+                "{name} is one instance: say how many of {group} there are to be"
+            ))),
+            Some((None, name)) => Err(Unplanned::Refused(format!(
+                "{name} is one unit and no group: write instances = 1 into its file, and svctl update"
+            ))),
+            None => Err(Unplanned::Refused(format!("no group is named {word:?}"))),
+        }
+    }
+
+    /// The instances 1 to `count` as `sources` make them, and what these say of their number.
+    fn read_instances(
+        &self,
+        group: &UnitName,
+        count: u32,
+        sources: &Sources,
+    ) -> Result<(Vec<Arc<UnitSpec>>, u32), Unplanned> {
+        let of_daemon = self.texts().into_iter().filter(|source| source.kind == SourceKind::Daemon);
+        let units = sources.iter().filter(|(name, _)| {
+            let (of, number) = name.parts();
+            of != group.as_str() || number <= count
+        });
+        let units = units.flat_map(|(name, texts)| texts.iter().map(move |text| source(name, text)));
+        let all: Vec<Source> = of_daemon.chain(units).collect();
+        let reading = reading::read(&all, &|name| std::env::var(name).ok()).map_err(Unplanned::Unsound)?;
+        let specs = reading.set.instances(group.as_str()).into_iter().cloned().collect();
+        Ok((specs, reading.instances.get(group).copied().unwrap_or(count)))
     }
 
     /// The unit is from here on as the machine says.
@@ -166,15 +276,27 @@ impl Driver {
     }
 }
 
+fn source(unit: &UnitName, text: &SourceText) -> Source {
+    Source::of(unit, text.path.clone(), text.text.clone())
+}
+
+/// The file says what it said when a person asked for another number.
+fn stands(written: &BTreeMap<UnitName, u32>, group: &UnitName, scaled: Scaled) -> bool {
+    written.get(group) == Some(&scaled.written)
+}
+
 /// The units that are meant, be they there or in the files only.
 fn resolve(names: &[String], old: &UnitSet, new: &UnitSet) -> Result<BTreeSet<UnitName>, Unplanned> {
-    let one = |name: &String| match (old.find(name), new.find(name)) {
-        (Some(spec), _) | (None, Some(spec)) => Ok(spec.name.clone()),
-        (None, None) => {
-            Err(Unplanned::Refused(format!("no unit is named {name:?}, neither here nor in the files")))
+    let mut found = BTreeSet::new();
+    for name in names {
+        let (before, after) = (old.named(name), new.named(name));
+        if before.is_empty() && after.is_empty() {
+            let why = format!("no unit is named {name:?}, neither here nor in the files");
+            return Err(Unplanned::Refused(why));
         }
-    };
-    names.iter().map(one).collect()
+        found.extend(before.into_iter().chain(after).map(|spec| spec.name.clone()));
+    }
+    Ok(found)
 }
 
 /// "web restarts; api is added".
@@ -207,8 +329,12 @@ impl Hands {
             let above = self.setting.dir.parent().map_or(Ok(()), |above| files::make_dir(above, 0o711));
             let _ = above.and_then(|()| files::make_dir(&self.setting.dir, 0o711));
         }
-        if self.held.has(name) || (is_new && spec.enabled && !spec.sockets.is_empty()) {
-            let fitted = user::resolve(&spec.context).and_then(|ids| self.held.fit(spec, ids.as_ref()));
+        if self.held.has(spec) || (is_new && spec.enabled && !spec.sockets.is_empty()) {
+            let is_used: BTreeSet<UnitName> =
+                spec.group().filter(|group| self.is_in_use(group)).cloned().into_iter().collect();
+            let (held, set) = (&mut self.held, &self.setting.set);
+            let fitted = user::resolve(&spec.context)
+                .and_then(|ids| held.fit(spec, set, |holder| is_used.contains(holder), ids.as_ref()));
             if let Err(error) = fitted {
                 // Told, and tried again, when the unit is started.
                 self.pump.say(Some(name), LogLevel::Debug, &error.to_string());
@@ -224,6 +350,9 @@ impl Hands {
         self.coming.remove(unit);
         self.former.remove(unit);
         self.held.release(unit);
+        if let (Ok(group), true) = (UnitName::plain(unit.parts().0), unit.parts().1 > 0) {
+            self.held.release_unwanted(&group, [&self.setting.set, &self.planned]);
+        }
         self.signs.let_go(unit, &Which::All);
         self.signs.drop_socket(unit);
         self.withdraw_group(unit);

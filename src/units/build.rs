@@ -14,10 +14,11 @@ use crate::units::quantity::print_duration;
 use crate::units::sockets;
 use crate::units::source::Place;
 use crate::units::spec::{
-    Argv, Check, Context, DaemonSpec, Health, Hooks, Kind, Limits, Log, Mode, OnFailure, Policy, Ready,
-    ReadySign, Reload, ReloadHow, Restart, Rlimits, Sandbox, SignalName, Stdin, Stop, UnitSpec, WaitFor,
+    Argv, Check, Context, DaemonSpec, Health, Hooks, Instance, Kind, Limits, Log, Mode, OnFailure, Policy,
+    Ready, ReadySign, Reload, ReloadHow, Restart, Rlimits, Sandbox, SignalName, Stdin, Stop, UnitSpec,
+    WaitFor,
 };
-use crate::units::table::{Key, Map, Reader};
+use crate::units::table::{INSTANCE_VARIABLE, Key, Map, Reader};
 use crate::units::value::{AbsolutePath, Choice, Commands, Int, List};
 
 /// Descriptors below which hardly a program can start.
@@ -37,6 +38,7 @@ const RESERVED_VARIABLES: &[&str] = &[
     "SERVICE_RESULT",
     "EXIT_CODE",
     "EXIT_STATUS",
+    INSTANCE_VARIABLE,
 ];
 
 /// Notes what is wrong with `file`, whose defaults are filled in, taken by itself. `whole` is where a missing key is missed,
@@ -323,7 +325,7 @@ fn check_limits(keys: &LimitsTable, reader: &mut Reader<'_>) {
 /// The unit that `file` describes, the defaults filled in already.
 ///
 /// What was found wrong is replaced by a default: the caller throws the result away then.
-pub(crate) fn unit(name: UnitName, file: UnitFile, origin: &Path) -> UnitSpec {
+pub(crate) fn unit(name: UnitName, instance: Option<Instance>, file: UnitFile, origin: &Path) -> UnitSpec {
     // Every field by its name and no "..": a new key does not compile until something is done with it.
     let UnitFile {
         description,
@@ -334,6 +336,7 @@ pub(crate) fn unit(name: UnitName, file: UnitFile, origin: &Path) -> UnitSpec {
         watchdog,
         enabled,
         essential,
+        instances: _,
         aliases,
         user,
         group,
@@ -394,6 +397,7 @@ pub(crate) fn unit(name: UnitName, file: UnitFile, origin: &Path) -> UnitSpec {
     };
     UnitSpec {
         name,
+        instance,
         description: description.get(),
         command: command.value.or(shell).unwrap_or(Argv(Vec::new())),
         enabled: enabled.get(),

@@ -132,7 +132,8 @@ pub fn only(from: &UnitSet, to: &UnitSet, names: &BTreeSet<UnitName>) -> Result<
             }
         }
         for alias in &spec.aliases {
-            let other = mixed.aliases.insert(alias.clone(), name.clone());
+            let own = spec.file_name();
+            let other = mixed.aliases.insert(alias.clone(), own.clone()).filter(|other| other != own);
             if let Some(other) = other.or_else(|| mixed.units.get(alias).map(|unit| unit.name.clone())) {
                 return Err(format!("{alias} would mean both {name} and {other}: update both"));
             }
@@ -144,7 +145,9 @@ pub fn only(from: &UnitSet, to: &UnitSet, names: &BTreeSet<UnitName>) -> Result<
     for spec in mixed.units.values() {
         for socket in &spec.sockets {
             let holder = mixed.units.values().find(|other| {
+                let is_shared = spec.group().is_some() && spec.group() == other.group();
                 other.name > spec.name
+                    && !is_shared
                     && other.sockets.iter().any(|held| held.address == socket.address && !held.reuse_port)
             });
             if let Some(holder) = holder {

@@ -50,6 +50,9 @@ table! {
         enabled: Key<bool> = "true", Boot;
         /// When it ends for good, the container ends with its status.
         essential: Key<bool> = "false", AtOnce;
+        /// So many of it, 1 to 100, as `NAME@1`, `NAME@2` and so on; together they are the group `NAME`. Each has its number in
+        /// `SVINIT_INSTANCE`, in its environment and in `${SVINIT_INSTANCE}` here. They share the sockets.
+        instances: Key<Int<1, 100>> => "one, called as the file", AtOnce;
         /// Further names it answers to.
         aliases: Key<List<UnitName>> = "[]", AtOnce;
         /// User its processes run as, by name or number; `self` is svinit's own, whoever that is.

@@ -6,6 +6,7 @@ use crate::units::file::UnitFile;
 use crate::units::graph::cycles;
 use crate::units::name::UnitName;
 use crate::units::source::Place;
+use crate::units::spec::Instance;
 use crate::units::table::{Key, Reader};
 use crate::units::value::List;
 
@@ -16,30 +17,49 @@ pub(crate) const RESERVED_NAMES: [(&str, &str); 2] =
 /// One file that was decoded, all its layers together.
 pub(crate) struct Drawn {
     pub(crate) name: UnitName,
+    pub(crate) instance: Option<Instance>,
     pub(crate) file: UnitFile,
     /// The last of its sources.
     pub(crate) source: usize,
+    /// All of them.
+    pub(crate) layers: Vec<usize>,
+}
+
+impl Drawn {
+    /// As its file is called, which people know it by.
+    pub(crate) fn file_name(&self) -> &UnitName {
+        self.instance.as_ref().map_or(&self.name, |instance| &instance.group)
+    }
 }
 
 /// The relations between units, aliases resolved, by position in the list of units.
 pub(crate) struct Links {
-    /// From alias to unit.
+    /// From alias to unit or group.
     pub(crate) aliases: BTreeMap<UnitName, UnitName>,
 }
 
-/// Checks all relations, and makes the units' lists final: own names instead of aliases, each once, `before` turned into
-/// the other's `after`, `conflicts` on both sides.
+/// What a name means: one unit, or all instances of a group, by position in the list of units.
+type Index = BTreeMap<UnitName, Vec<usize>>;
+
+/// Checks all relations, and makes the units' lists final: own names instead of aliases and groups, each once, `before`
+/// turned into the other's `after`, `conflicts` on both sides.
 pub(crate) fn resolve(units: &mut [Drawn], reader: &mut Reader<'_>) -> Links {
-    let index: BTreeMap<UnitName, usize> =
-        units.iter().enumerate().map(|(at, unit)| (unit.name.clone(), at)).collect();
+    let mut index = Index::new();
+    for (at, unit) in units.iter().enumerate() {
+        index.entry(unit.file_name().clone()).or_default().push(at);
+    }
     let aliases = aliases(units, &index, reader);
-    let find = |name: &UnitName| index.get(name).or_else(|| index.get(aliases.get(name)?)).copied();
+    let find = |name: &UnitName| {
+        index.get(name).or_else(|| index.get(aliases.get(name)?)).map_or(&[][..], Vec::as_slice)
+    };
     let known: Vec<&str> = index.keys().chain(aliases.keys()).map(UnitName::as_str).collect();
 
     let mut edges: Vec<BTreeMap<usize, (&'static str, Place, bool)>> = vec![BTreeMap::new(); units.len()];
     let mut after_more: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); units.len()];
     let mut conflicts: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); units.len()];
     let names: Vec<UnitName> = units.iter().map(|unit| unit.name.clone()).collect();
+    // What one instance gets wrong all of them do; it is told once.
+    let files: Vec<UnitName> = units.iter().map(|unit| unit.file_name().clone()).collect();
     let enabled: Vec<bool> = units.iter().map(|unit| unit.file.enabled.value != Some(false)).collect();
     for (at, unit) in units.iter_mut().enumerate() {
         let file = &mut unit.file;
@@ -51,7 +71,7 @@ pub(crate) fn resolve(units: &mut [Drawn], reader: &mut Reader<'_>) -> Links {
             ("part_of", &mut file.part_of),
             ("conflicts", &mut file.conflicts),
         ] {
-            for (other, place) in settle(relation, key, at, &names, &known, &find, reader) {
+            for (other, place) in settle(relation, key, at, &names, &files, &known, &find, reader) {
                 match relation {
                     "requires" | "wants" | "after" => {
                         edges[at].entry(other).or_insert((relation, place, false));
@@ -64,7 +84,7 @@ pub(crate) fn resolve(units: &mut [Drawn], reader: &mut Reader<'_>) -> Links {
                         let clash = enabled[at] && enabled[other] && !conflicts[at].contains(&other);
                         if clash {
                             let message =
-                                format!("{} and {} conflict, and both are enabled", names[at], names[other]);
+                                format!("{} and {} conflict, and both are enabled", files[at], files[other]);
                             reader.error_with_help(place, message, "write enabled = false in one of them");
                         }
                         conflicts[at].insert(other);
@@ -74,14 +94,14 @@ pub(crate) fn resolve(units: &mut [Drawn], reader: &mut Reader<'_>) -> Links {
                 }
                 if relation == "wants" && !enabled[other] && enabled[at] {
                     let message =
-                        format!("{} is not enabled, so it is started only because of this", names[other]);
+                        format!("{} is not enabled, so it is started only because of this", files[other]);
                     reader.warning(place, message, "use after if it should only be waited for when it runs");
                 }
             }
         }
-        check_both(at, file, &names, &find, &conflicts[at], reader);
+        check_both(at, file, &names, &files, &conflicts[at], reader);
     }
-    report_cycles(&edges, &names, reader);
+    report_cycles(&edges, &files, reader);
     for (at, unit) in units.iter_mut().enumerate() {
         extend(&mut unit.file.after, &after_more[at], &names);
         extend(&mut unit.file.conflicts, &conflicts[at], &names);
@@ -89,26 +109,21 @@ pub(crate) fn resolve(units: &mut [Drawn], reader: &mut Reader<'_>) -> Links {
     Links { aliases }
 }
 
-fn aliases(
-    units: &[Drawn],
-    index: &BTreeMap<UnitName, usize>,
-    reader: &mut Reader<'_>,
-) -> BTreeMap<UnitName, UnitName> {
+fn aliases(units: &[Drawn], index: &Index, reader: &mut Reader<'_>) -> BTreeMap<UnitName, UnitName> {
     let mut aliases: BTreeMap<UnitName, UnitName> = BTreeMap::new();
     for unit in units {
+        let own = unit.file_name();
         for (alias, at) in unit.file.aliases.value.iter().flat_map(|list| &list.0) {
             if let Some((_, why)) = RESERVED_NAMES.iter().find(|(name, _)| *name == alias.as_str()) {
                 reader.error(*at, format!("{alias} cannot be an alias: {why}"));
-            } else if *alias == unit.name {
+            } else if alias == own {
                 reader.error(*at, format!("{alias} is its name already"));
             } else if index.contains_key(alias) {
-                reader
-                    .error(*at, format!("{alias} cannot be an alias of {}: a unit has that name", unit.name));
-            } else if let Some(other) = aliases.insert(alias.clone(), unit.name.clone())
-                && other != unit.name
+                reader.error(*at, format!("{alias} cannot be an alias of {own}: a unit has that name"));
+            } else if let Some(other) = aliases.insert(alias.clone(), own.clone())
+                && other != *own
             {
-                reader
-                    .error(*at, format!("{alias} cannot be an alias of {}: it is one of {other}", unit.name));
+                reader.error(*at, format!("{alias} cannot be an alias of {own}: it is one of {other}"));
             }
         }
     }
@@ -116,13 +131,14 @@ fn aliases(
 }
 
 /// Resolves one list; gives the units that it names, each once, with where.
-fn settle(
+fn settle<'a>(
     relation: &str,
     key: &mut Key<List<UnitName>>,
     own: usize,
     names: &[UnitName],
+    files: &[UnitName],
     known: &[&str],
-    find: &dyn Fn(&UnitName) -> Option<usize>,
+    find: &dyn Fn(&UnitName) -> &'a [usize],
     reader: &mut Reader<'_>,
 ) -> Vec<(usize, Place)> {
     let Some(list) = &mut key.value else { return Vec::new() };
@@ -130,18 +146,16 @@ fn settle(
     let mut seen = BTreeSet::new();
     for (name, at) in &list.0 {
         match find(name) {
-            None => {
+            [] => {
                 let hint = reader.hint(name.as_str(), known.iter().copied());
                 let message = format!("{relation}: there is no unit \"{name}\"");
                 reader.note(*at, crate::units::problem::Severity::Error, message, hint);
             }
-            Some(other) if other == own => {
+            [other, ..] if files[*other] == files[own] => {
                 reader.error(*at, format!("{relation}: a unit cannot name itself"));
             }
-            Some(other) => {
-                if seen.insert(other) {
-                    found.push((other, *at));
-                }
+            others => {
+                found.extend(others.iter().filter(|other| seen.insert(**other)).map(|other| (*other, *at)))
             }
         }
     }
@@ -154,14 +168,15 @@ fn check_both(
     at: usize,
     file: &UnitFile,
     names: &[UnitName],
-    find: &dyn Fn(&UnitName) -> Option<usize>,
+    files: &[UnitName],
     conflicts: &BTreeSet<usize>,
     reader: &mut Reader<'_>,
 ) {
     let needed = [&file.requires, &file.wants, &file.part_of];
     for (name, place) in needed.iter().flat_map(|key| key.value.iter().flat_map(|list| &list.0)) {
-        if find(name).is_some_and(|other| conflicts.contains(&other)) {
-            reader.error(*place, format!("{} cannot need {name}: they conflict", names[at]));
+        // The lists have own names by now.
+        if let Some(other) = conflicts.iter().find(|other| names[**other] == *name) {
+            reader.error(*place, format!("{} cannot need {}: they conflict", files[at], files[*other]));
         }
     }
 }

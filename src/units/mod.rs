@@ -10,6 +10,7 @@ pub mod difference;
 pub mod expand;
 pub mod file;
 pub mod graph;
+pub mod instances;
 mod links;
 pub mod name;
 pub mod overlay;

@@ -8,6 +8,7 @@ use toml::de::DeTable;
 
 use crate::units::build;
 use crate::units::file::{DaemonFile, DefaultsTable, KindWord, UnitFile};
+use crate::units::instances;
 use crate::units::links::{self, Drawn, RESERVED_NAMES};
 use crate::units::name::UnitName;
 use crate::units::overlay::View;
@@ -34,6 +35,8 @@ pub struct Reading {
     pub set: UnitSet,
     /// The daemon's own settings.
     pub daemon: DaemonSpec,
+    /// How many instances files say that there are, by group.
+    pub instances: BTreeMap<UnitName, u32>,
     /// What looks wrong but stops nothing.
     pub warnings: Vec<Problem>,
 }
@@ -44,6 +47,18 @@ pub struct Reading {
 /// # Errors
 /// Every problem of every source, warnings among them.
 pub fn read(sources: &[Source], env: &dyn Fn(&str) -> Option<String>) -> Result<Reading, Problems> {
+    read_scaled(sources, env, &|_, written| written)
+}
+
+/// The same with other numbers of instances: `scale` is given a group and what its file says.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_scaled(
+    sources: &[Source],
+    env: &dyn Fn(&str) -> Option<String>,
+    scale: &dyn Fn(&UnitName, u32) -> u32,
+) -> Result<Reading, Problems> {
     let parsed: Vec<(Spanned<DeTable<'_>>, Vec<toml::de::Error>)> =
         sources.iter().map(|source| DeTable::parse_recoverable(&source.text)).collect();
     let mut notes: Vec<Note> = parsed
@@ -56,16 +71,16 @@ pub fn read(sources: &[Source], env: &dyn Fn(&str) -> Option<String>) -> Result<
     let (daemon, defaults) = read_daemon(sources, &parsed, env, &mut notes);
     let layers = by_name(sources, &mut notes);
     let mut reader = Reader::new(sources, env, UnitFile::KEYS);
-    let mut units: Vec<Drawn> = layers
-        .into_iter()
-        .map(|(name, layers)| {
-            let source = layers[layers.len() - 1];
-            let is_broken = layers.iter().any(|at| broken(*at));
-            let view = View {
-                name: String::new(),
-                at: None,
-                layers: layers.into_iter().map(|at| (at, parsed[at].0.get_ref())).collect(),
-            };
+    let mut instances = BTreeMap::new();
+    let mut units: Vec<Drawn> = Vec::with_capacity(layers.len());
+    for (name, layers) in layers {
+        let source = layers[layers.len() - 1];
+        let is_broken = layers.iter().any(|at| broken(*at));
+        let in_layers = layers.iter().map(|at| (*at, parsed[*at].0.get_ref())).collect();
+        let view = View { name: String::new(), at: None, layers: in_layers };
+        for instance in instances::of(&name, sources[source].instance.as_ref(), &view, scale, &mut instances)
+        {
+            reader.instance = instance.as_ref().map(|instance| instance.number);
             let file = UnitFile::read(&view, &mut reader);
             let kind_is_known = file.r#type.value.is_some() || !file.r#type.is_written();
             let file = filled(file, &defaults);
@@ -73,11 +88,15 @@ pub fn read(sources: &[Source], env: &dyn Fn(&str) -> Option<String>) -> Result<
             if !is_broken {
                 build::check(&name, &file, kind_is_known, Place::whole(source), &mut reader);
             }
-            Drawn { name, file, source }
-        })
-        .collect();
+            let name = instance.as_ref().map_or(&name, |instance| &instance.group);
+            let own = instance.as_ref().map(|instance| name.instance(instance.number));
+            let name = own.unwrap_or_else(|| name.clone());
+            units.push(Drawn { name, instance, file, source, layers: layers.clone() });
+        }
+    }
     let links = links::resolve(&mut units, &mut reader);
     sockets::check_all(&units, &daemon, &mut reader);
+    instances::check(&units, sources, &mut reader);
     for unit in &units {
         warn_of_stop(unit, &daemon, &mut reader);
     }
@@ -93,11 +112,11 @@ pub fn read(sources: &[Source], env: &dyn Fn(&str) -> Option<String>) -> Result<
         return Err(Problems(problems));
     }
     let units = units.into_iter().map(|unit| {
-        let spec = build::unit(unit.name, unit.file, &sources[unit.source].path);
+        let spec = build::unit(unit.name, unit.instance, unit.file, &sources[unit.source].path);
         (spec.name.clone(), Arc::new(spec))
     });
     let set = UnitSet { units: units.collect(), aliases: links.aliases };
-    Ok(Reading { set, daemon, warnings: problems })
+    Ok(Reading { set, daemon, instances, warnings: problems })
 }
 
 /// Whether a note may be due to text that was taken for something else.
@@ -168,10 +187,14 @@ fn by_name(sources: &[Source], notes: &mut Vec<Note>) -> BTreeMap<UnitName, Vec<
     for (at, source) in sources.iter().enumerate().filter(|(_, source)| source.kind == SourceKind::Unit) {
         let file = source.path.file_name().unwrap_or_default().to_string_lossy();
         let stem = file.strip_suffix(".toml").unwrap_or(&file);
+        if let Some(instance) = &source.instance {
+            layers.entry(instance.clone()).or_default().push(at);
+            continue;
+        }
         let reserved = RESERVED_NAMES.iter().find(|(name, _)| *name == stem);
         let name = match reserved {
             Some((_, why)) => Err(format!("a unit cannot have this name: {why}")),
-            None => UnitName::new(stem).map_err(|why| format!("the file name is the unit's name: {why}")),
+            None => UnitName::plain(stem).map_err(|why| format!("the file name is the unit's name: {why}")),
         };
         match name {
             Ok(name) => layers.entry(name).or_default().push(at),

@@ -7,7 +7,7 @@ use crate::units::file::{
 use crate::units::name::UnitName;
 use crate::units::sockets;
 use crate::units::source::Place;
-use crate::units::spec::{Argv, Check, Forward, Kind, ReadySign, ReloadHow, UnitSpec};
+use crate::units::spec::{Argv, Check, Forward, Instance, Kind, ReadySign, ReloadHow, UnitSpec};
 use crate::units::table::{Key, Keys, Map, Shower, Table};
 use crate::units::value::{
     AbsolutePath, Capability, Choice, Commands, Count, Int, Lasting, List, Number, Owner, Pattern, Percent,
@@ -18,6 +18,9 @@ use crate::units::value::{
 #[must_use]
 pub fn effective(spec: &UnitSpec) -> String {
     let mut shower = Shower::default();
+    if let Some(Instance { group, number }) = &spec.instance {
+        shower.remark(&format!("{} is number {number} of {group}", spec.name));
+    }
     file_of(spec).show(&mut shower);
     shower.into_text()
 }
@@ -66,6 +69,8 @@ fn file_of(spec: &UnitSpec) -> UnitFile {
         watchdog: some(spec.watchdog.map(Lasting)),
         enabled: Key::of(spec.enabled),
         essential: Key::of(spec.essential),
+        // It is one of them, not all.
+        instances: Key::default(),
         aliases: names(&spec.aliases),
         user: some(context.user.clone().map(Owner)),
         group: some(context.group.clone().map(Owner)),

@@ -26,6 +26,8 @@ pub struct SocketSpec {
     pub name: String,
     /// Where it listens.
     pub address: SocketAddress,
+    /// The address has the number of an instance in it: no other instance has this one.
+    pub is_of_instance: bool,
     /// Connections or messages.
     pub r#type: SocketType,
     /// Connections that may wait.

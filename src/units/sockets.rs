@@ -38,6 +38,8 @@ pub(crate) struct Written {
     /// Where the name stands.
     at: Place,
     keys: SocketTable,
+    /// The address has the number of an instance in it.
+    is_of_instance: bool,
 }
 
 impl Field for Sockets {
@@ -95,6 +97,7 @@ fn one(view: &View<'_>, name: &str, reader: &mut Reader<'_>) -> Option<Written> 
     let at = view.place_of(name)?;
     let lone = items.iter().rposition(|item| !matches!(item.value, DeValue::Table(_)));
     let before = reader.notes.len();
+    let asked = reader.asked_for_instance.get();
     let mut address = Key::default();
     if let Some(lone) = lone {
         for (number, item) in items.iter().enumerate().take(lone + 1) {
@@ -140,7 +143,8 @@ fn one(view: &View<'_>, name: &str, reader: &mut Reader<'_>) -> Option<Written> 
         let help = "write address = \"0.0.0.0:8000\", \"[::]:8000\" or \"unix:/run/app.sock\"";
         reader.error_with_help(at, format!("socket {} has no address", quoted(name)), help);
     }
-    Some(Written { name: name.to_owned(), at, keys })
+    let is_of_instance = reader.instance.is_some() && reader.asked_for_instance.get() != asked;
+    Some(Written { name: name.to_owned(), at, keys, is_of_instance })
 }
 
 fn below<'a>(name: &str, layers: &[(usize, &'a toml::de::DeTable<'a>)]) -> View<'a> {
@@ -281,13 +285,21 @@ pub(crate) fn check_all(units: &[Drawn], daemon: &DaemonSpec, reader: &mut Reade
                 "take another address, or write listen = \"off\" or another one below [http] of svinit.toml";
             reader.warning(place(written), message, help);
         }
-        let earlier = all[..number].iter().find(|(_, other)| {
+        let earlier = all[..number].iter().find(|(other_unit, other)| {
             let is_shared = is_sharing(written) && is_sharing(other);
+            let is_one = one_for_all(unit, written) && one_for_all(other_unit, other);
+            if is_one && unit.file_name() == other_unit.file_name() && written.name == other.name {
+                return false;
+            }
             let clash = |at: &SocketAddress| address.clashes(kind(written), at, kind(other));
             !is_shared && other.keys.address.value.as_ref().is_some_and(clash)
         });
         if let Some((other_unit, other)) = earlier {
-            let whose = if other_unit.name == unit.name { "this unit" } else { other_unit.name.as_str() };
+            let whose = match other_unit.file_name() {
+                name if name != unit.file_name() => name.as_str(),
+                _ if other_unit.name == unit.name => "this unit",
+                _ => "another instance",
+            };
             let there = other.keys.address.value.as_ref().map(ToString::to_string).unwrap_or_default();
             let message = if there == address.to_string() {
                 format!("{address} is held already, as {} of {whose}", quoted(&other.name))
@@ -306,6 +318,22 @@ pub(crate) fn check_all(units: &[Drawn], daemon: &DaemonSpec, reader: &mut Reade
             reader.error_with_help(place(written), message, help);
         }
     }
+}
+
+/// All instances of its group have it.
+fn one_for_all(unit: &Drawn, written: &Written) -> bool {
+    unit.instance.is_some() && !written.is_of_instance
+}
+
+/// Whether a connection to `to` comes to a socket that all instances of its group have.
+pub(crate) fn is_shared_at(unit: &Drawn, to: &HostPort) -> bool {
+    unit.file.sockets.0.iter().any(|written| one_for_all(unit, written) && is_held_at(written, to))
+}
+
+/// The same of a unix socket.
+pub(crate) fn is_shared_path(unit: &Drawn, to: &std::path::Path) -> bool {
+    let is_at = |written: &Written| matches!(&written.keys.address.value, Some(SocketAddress::Unix(path)) if path == to);
+    unit.file.sockets.0.iter().any(|written| one_for_all(unit, written) && is_at(written))
 }
 
 fn place(written: &Written) -> Place {
@@ -333,6 +361,7 @@ fn spec(written: Written) -> Option<SocketSpec> {
         name: written.name,
         // A socket without an address is an error, and nothing of a reading with errors is used.
         address: address.value?,
+        is_of_instance: written.is_of_instance,
         r#type: r#type.value.map_or(SocketType::Stream, |choice| choice.0),
         backlog: backlog.value.map_or(BACKLOG_DEFAULT, Int::to),
         reuse_port: reuse_port.value.unwrap_or(false),
@@ -367,7 +396,8 @@ fn written_one(spec: &SocketSpec) -> Written {
         owner: Key { value: spec.owner.clone().map(Owner), at: None },
         group: Key { value: spec.group.clone().map(Owner), at: None },
     };
-    Written { name: spec.name.clone(), at: Place::whole(0), keys }
+    let is_of_instance = spec.is_of_instance;
+    Written { name: spec.name.clone(), at: Place::whole(0), keys, is_of_instance }
 }
 
 #[cfg(test)]

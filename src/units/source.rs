@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::units::name::UnitName;
+
 /// One file, already read by whoever may read files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
@@ -13,6 +15,10 @@ pub struct Source {
     pub text: String,
     /// What it describes.
     pub kind: SourceKind,
+    /// It is read for this instance only, whatever it says of how many there are: so are they kept while svinit runs, where
+    /// one may have been read from an older text than the next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<UnitName>,
 }
 
 /// What a [`Source`] describes.
@@ -28,13 +34,20 @@ impl Source {
     /// A unit's file.
     #[must_use]
     pub fn unit(path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
-        Self { path: path.into(), text: text.into(), kind: SourceKind::Unit }
+        Self { path: path.into(), text: text.into(), kind: SourceKind::Unit, instance: None }
+    }
+
+    /// What was read for `unit`, which may be one of several instances.
+    #[must_use]
+    pub fn of(unit: &UnitName, path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
+        let instance = (unit.parts().1 > 0).then(|| unit.clone());
+        Self { instance, ..Self::unit(path, text) }
     }
 
     /// The daemon's own file.
     #[must_use]
     pub fn daemon(path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
-        Self { path: path.into(), text: text.into(), kind: SourceKind::Daemon }
+        Self { path: path.into(), text: text.into(), kind: SourceKind::Daemon, instance: None }
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::Bound;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use crate::units::socket::SocketSpec;
 pub struct UnitSet {
     /// By name, aliases not among the keys.
     pub units: BTreeMap<UnitName, Arc<UnitSpec>>,
-    /// From alias to the unit that answers to it.
+    /// From alias to the unit or the group that answers to it.
     pub aliases: BTreeMap<UnitName, UnitName>,
 }
 
@@ -29,13 +30,34 @@ impl UnitSet {
     pub fn find(&self, name: &str) -> Option<&Arc<UnitSpec>> {
         self.units.get(name).or_else(|| self.units.get(self.aliases.get(name)?))
     }
+
+    /// The instances of the group of this name, in the order of their numbers; none when there is no such group.
+    #[must_use]
+    pub fn instances(&self, group: &str) -> Vec<&Arc<UnitSpec>> {
+        // Everything that begins with "web@" stands between these two.
+        let (first, beyond) = (format!("{group}@"), format!("{group}A"));
+        let range = (Bound::Excluded(first.as_str()), Bound::Excluded(beyond.as_str()));
+        let mut found: Vec<_> = self.units.range::<str, _>(range).map(|(_, spec)| spec).collect();
+        found.retain(|spec| spec.instance.is_some());
+        found.sort_by_key(|spec| spec.name.parts().1);
+        found
+    }
+
+    /// All that `name` means: one unit, or the instances of a group; none when it means nothing.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Vec<&Arc<UnitSpec>> {
+        let own = self.aliases.get(name).map_or(name, UnitName::as_str);
+        self.units.get(own).map_or_else(|| self.instances(own), |spec| vec![spec])
+    }
 }
 
 /// One unit: what is run, when, how it is watched and how it ends.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UnitSpec {
-    /// Its own name: the file's, without `.toml`.
+    /// Its own name: the file's, without `.toml`, and, of one of several instances, its number.
     pub name: UnitName,
+    /// Which of several it is.
+    pub instance: Option<Instance>,
     /// One line for people; may be empty.
     pub description: String,
     /// What is run.
@@ -94,6 +116,7 @@ impl UnitSpec {
     pub fn new(name: UnitName, command: Argv) -> Self {
         Self {
             name,
+            instance: None,
             description: String::new(),
             command,
             kind: Kind::Simple,
@@ -124,6 +147,20 @@ impl UnitSpec {
             limits: Limits { memory_for: Duration::from_secs(30), ..Limits::default() },
             origin: PathBuf::new(),
         }
+    }
+}
+
+impl UnitSpec {
+    /// The group that it belongs to.
+    #[must_use]
+    pub fn group(&self) -> Option<&UnitName> {
+        self.instance.as_ref().map(|instance| &instance.group)
+    }
+
+    /// What it is called where nobody cares which of several it is.
+    #[must_use]
+    pub fn file_name(&self) -> &UnitName {
+        self.group().unwrap_or(&self.name)
     }
 }
 
@@ -171,6 +208,15 @@ impl Default for Log {
             rate: 0,
         }
     }
+}
+
+/// One of several units that one file makes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// All of them together.
+    pub group: UnitName,
+    /// From 1 on.
+    pub number: u32,
 }
 
 /// Program and arguments, at least one; looked up in `PATH` when it has no slash.

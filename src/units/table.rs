@@ -5,6 +5,7 @@
 //! Values are decoded from `toml`'s spanned tree, not through serde, because every problem needs its place and one
 //! problem must not hide the next.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -16,6 +17,9 @@ use crate::units::overlay::View;
 use crate::units::problem::{Severity, quoted};
 use crate::units::source::{Place, Source};
 use crate::units::suggest::did_you_mean;
+
+/// The number of an instance, in its environment and in its file.
+pub const INSTANCE_VARIABLE: &str = "SVINIT_INSTANCE";
 
 /// Problems for which near words are looked up; a file with more of them needs other help.
 const SUGGEST_MAX: usize = 50;
@@ -401,6 +405,10 @@ pub struct Reader<'a> {
     top: &'static [KeyInfo],
     /// A later layer replaces what is being read: it must be well-formed, but need not find its variables.
     lower: bool,
+    /// The number of the instance that is being read.
+    pub(crate) instance: Option<u32>,
+    /// How often that number was asked for.
+    pub(crate) asked_for_instance: Cell<u32>,
     /// What was noted.
     pub notes: Vec<Note>,
 }
@@ -411,7 +419,8 @@ impl<'a> Reader<'a> {
         env: &'a dyn Fn(&str) -> Option<String>,
         top: &'static [KeyInfo],
     ) -> Self {
-        Self { sources, env, top, lower: false, notes: Vec::new() }
+        let (instance, asked_for_instance) = (None, Cell::new(0));
+        Self { sources, env, top, lower: false, instance, asked_for_instance, notes: Vec::new() }
     }
 
     pub(crate) fn as_lower<T>(&mut self, lower: bool, read: impl FnOnce(&mut Self) -> T) -> T {
@@ -465,7 +474,14 @@ impl<'a> Reader<'a> {
             self.error(at, "a NUL character cannot be handed to a program");
             return None;
         }
-        match expand::expand(text, self.env) {
+        let env = |name: &str| {
+            if name != INSTANCE_VARIABLE {
+                return (self.env)(name);
+            }
+            self.asked_for_instance.set(self.asked_for_instance.get() + 1);
+            self.instance.map(|number| number.to_string())
+        };
+        match expand::expand(text, &env) {
             Ok(expanded) => {
                 for name in expanded.unset.iter().filter(|_| !self.lower) {
                     let at = self.narrow(at, &format!("${{{name}}}"));
@@ -568,6 +584,10 @@ impl Shower {
             (None, Some(default)) => writeln!(self.text, "# {} = {default}", info.name),
             (words, _) => writeln!(self.text, "# {}: {}", info.name, words.unwrap_or("not set")),
         };
+    }
+
+    pub(crate) fn remark(&mut self, text: &str) {
+        let _ = writeln!(self.text, "# {text}\n");
     }
 
     pub(crate) fn header(&mut self, name: &'static str) {

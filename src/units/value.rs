@@ -532,9 +532,16 @@ impl Word for UnitName {
     const PATTERN: Option<&'static str> = Some("^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$");
 
     fn parse(text: &str) -> Result<Self, Bad> {
-        Self::new(text).map_err(|why| Bad {
-            why: Some(why),
-            help: text.strip_suffix(".toml").map(|name| format!("write \"{name}\"")),
+        Self::plain(text).map_err(|why| match Self::new(text) {
+            // Which of several there are changes; that there are some does not.
+            Ok(instance) => Bad {
+                why: Some("one of several instances cannot be named here".to_owned()),
+                help: Some(format!("write \"{}\", which means all of them", instance.parts().0)),
+            },
+            Err(_) => Bad {
+                why: Some(why),
+                help: text.strip_suffix(".toml").map(|name| format!("write \"{name}\"")),
+            },
         })
     }
 

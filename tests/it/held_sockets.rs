@@ -47,7 +47,7 @@ while not ended:
 const REQUEST: &[u8] = b"GET /x HTTP/1.0\r\nHost: x\r\n\r\n";
 
 /// A loopback address of this test alone, with a free port of it.
-fn address() -> String {
+pub(crate) fn address() -> String {
     static LAST: AtomicU32 = AtomicU32::new(0);
     let (process, test) = (std::process::id(), LAST.fetch_add(1, Ordering::Relaxed));
     let ip = format!("127.{}.{}.{}", 1 + process / 250 % 250, 1 + process % 250, 1 + test % 250);
@@ -55,7 +55,7 @@ fn address() -> String {
     format!("{ip}:{port}")
 }
 
-fn python() -> bool {
+pub(crate) fn python() -> bool {
     let is_there =
         Command::new("python3").arg("--version").output().is_ok_and(|output| output.status.success());
     if !is_there {
@@ -92,21 +92,24 @@ fn answer(mut stream: impl Read) -> Result<String, String> {
     }
 }
 
-fn get(at: &str) -> Result<String, String> {
+pub(crate) fn get(at: &str) -> Result<String, String> {
     let mut stream = connect(at)?;
     stream.write_all(REQUEST).map_err(|error| format!("lost: {error}"))?;
     answer(stream)
 }
 
 /// Clients that ask without a pause, each request on a connection of its own.
-struct Clients {
+pub(crate) struct Clients {
     stop: Arc<AtomicBool>,
     good: Arc<AtomicUsize>,
     threads: Vec<JoinHandle<Vec<String>>>,
 }
 
 impl Clients {
-    fn start(count: usize, ask: impl Fn() -> Result<String, String> + Clone + Send + 'static) -> Self {
+    pub(crate) fn start(
+        count: usize,
+        ask: impl Fn() -> Result<String, String> + Clone + Send + 'static,
+    ) -> Self {
         let (stop, good) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let one = |_| {
             let (stop, good, ask) = (Arc::clone(&stop), Arc::clone(&good), ask.clone());
@@ -127,13 +130,13 @@ impl Clients {
     }
 
     /// Waits until so many more have been answered.
-    fn go_on(&self, more: usize) {
+    pub(crate) fn go_on(&self, more: usize) {
         let until = self.good.load(Ordering::Relaxed) + more;
         eventually("requests are answered", || self.good.load(Ordering::Relaxed) >= until);
     }
 
     /// How many were answered, and why others were not.
-    fn end(self) -> (usize, Vec<String>) {
+    pub(crate) fn end(self) -> (usize, Vec<String>) {
         self.stop.store(true, Ordering::Relaxed);
         let failed = self.threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
         (self.good.load(Ordering::Relaxed), failed)

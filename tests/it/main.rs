@@ -18,6 +18,7 @@ mod documents;
 mod escapees;
 mod fixture;
 mod held_sockets;
+mod instances;
 mod intruders;
 mod keeping;
 mod kernel;

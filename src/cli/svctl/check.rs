@@ -98,6 +98,10 @@ fn obstacles(session: &Session, set: &UnitSet) -> Vec<Problem> {
     let enabled = set.units.values().filter(|spec| spec.enabled);
     enabled
         .flat_map(|spec| spec.sockets.iter().map(move |socket| (spec, socket)))
+        // What all instances share is opened once.
+        .filter(|(spec, socket)| {
+            socket.is_of_instance || spec.instance.as_ref().is_none_or(|instance| instance.number == 1)
+        })
         .filter(|(_, socket)| !held.contains(&socket.address.to_string()))
         .filter_map(|(spec, socket)| {
             let error = HeldSocket::try_out(socket).err()?;

@@ -67,7 +67,8 @@ pub(super) const EXEC: Verb = Verb {
 fn run(session: &mut Session, matches: &ArgMatches) -> Result<Exit, Failure> {
     let name = matches.get_one::<String>("unit").map_or("", String::as_str);
     let set = local::load_sound(session, matches)?.set;
-    let spec = set.find(name).ok_or_else(|| no_such_unit(name, &set))?;
+    // Of a group the first instance: what can be tried in its place can be tried in that of all.
+    let spec = set.named(name).first().copied().ok_or_else(|| no_such_unit(name, &set))?;
     let argv = words(matches)?;
     let launch = launch(spec, argv).map_err(|error| failure(&error))?;
     session.out.flush();

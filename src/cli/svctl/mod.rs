@@ -24,6 +24,7 @@ mod logs;
 mod outcome;
 mod progress;
 mod run;
+mod scale;
 mod schema;
 mod session;
 mod show;

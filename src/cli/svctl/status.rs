@@ -1,5 +1,7 @@
 //! `svctl status` and `svctl is-active`: what runs, and whether it does.
 
+use std::collections::BTreeSet;
+
 use clap::Arg;
 use clap::ArgMatches;
 use clap::Command;
@@ -94,12 +96,16 @@ fn status(session: &mut Session, matches: &ArgMatches) -> Result<Exit, Failure> 
     Ok(exit)
 }
 
-/// For the completions of shells: every word that means one unit.
+/// For the completions of shells: every word that means a unit or a group.
 fn print_names(session: &mut Session) -> Result<Exit, Failure> {
     let units: Vec<UnitStatus> = session.client().get(&Path::new("/v1/units"))?;
+    let mut told = BTreeSet::new();
     for unit in &units {
-        session.out.line(&unit.unit);
-        unit.aliases.iter().for_each(|alias| session.out.line(alias));
+        for word in unit.group.iter().chain([&unit.unit]).chain(&unit.aliases) {
+            if told.insert(word) {
+                session.out.line(word);
+            }
+        }
     }
     Ok(Exit::Done)
 }

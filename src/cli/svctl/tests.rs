@@ -172,7 +172,7 @@ fn status_of_one_unit_is_in_detail() {
 
 #[test]
 fn why_says_it_in_words() {
-    insta::assert_snapshot!(piped(&[ok(&web()), lines(&[log("boom\u{1b}[2J")])], "svctl why web"), @r#"
+    insta::assert_snapshot!(piped(&[ok(&json!([web()])), lines(&[log("boom\u{1b}[2J")])], "svctl why web"), @r#"
     web: backoff for 10m0s, exited with status 1
       Its last process exited with status 1, 3s ago.
       It will be tried again in 2.1 s.

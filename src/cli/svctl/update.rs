@@ -20,6 +20,7 @@ use crate::cli::svctl::verbs::Completes;
 use crate::cli::svctl::verbs::Group;
 use crate::cli::svctl::verbs::Verb;
 use crate::client::query::Path;
+use crate::client::stream::Lines;
 
 pub(super) const UPDATE: Verb = Verb {
     name: "update",
@@ -51,22 +52,33 @@ fn update(session: &mut Session, matches: &ArgMatches) -> Result<Exit, Failure> 
         dry_run: matches.get_flag("dry-run"),
         wait: !matches.get_flag("no-wait"),
     };
-    let mut lines = session.client().post_and_follow(&Path::new("/v1/update"), &request)?;
+    let lines = session.client().post_and_follow(&Path::new("/v1/update"), &request)?;
+    let nothing = "nothing differs: every unit is as its files say";
+    follow(session, lines, (request.dry_run, request.wait), nothing)
+}
+
+/// Tells what is to be done, and how it goes.
+pub(super) fn follow(
+    session: &mut Session,
+    mut lines: Lines<JobLine>,
+    (is_dry_run, is_awaited): (bool, bool),
+    nothing: &str,
+) -> Result<Exit, Failure> {
     let Some(JobLine::Plan { units, warnings }) = lines.read()? else {
         return Err(Failure::failed("the supervisor did not say what differs"));
     };
-    let is_dry = request.dry_run || units.is_empty();
+    let is_dry = is_dry_run || units.is_empty();
     for warning in &warnings {
         session.err.line(format!("svctl: {warning}"));
     }
     session.err.flush();
     if !session.json {
-        show(session, &units, request.dry_run);
+        show(session, &units, is_dry_run, nothing);
     }
     let (exit, outcomes) = if is_dry {
         (Exit::Done, Vec::new())
     } else {
-        jobs::follow(session, JobVerb::Restart, lines, request.wait)?
+        jobs::follow(session, JobVerb::Restart, lines, is_awaited)?
     };
     if session.json {
         session.print_json(&json!({ "units": units, "warnings": warnings, "outcomes": outcomes }))?;
@@ -74,10 +86,10 @@ fn update(session: &mut Session, matches: &ArgMatches) -> Result<Exit, Failure> 
     Ok(exit)
 }
 
-fn show(session: &mut Session, units: &[UnitDifference], is_dry: bool) {
+fn show(session: &mut Session, units: &[UnitDifference], is_dry: bool, nothing: &str) {
     let look = session.out.look;
     if units.is_empty() {
-        session.out.line("nothing differs: every unit is as its files say");
+        session.out.line(nothing);
         return;
     }
     for unit in units {

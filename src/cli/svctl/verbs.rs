@@ -15,6 +15,7 @@ use crate::cli::svctl::help;
 use crate::cli::svctl::jobs;
 use crate::cli::svctl::logs;
 use crate::cli::svctl::run;
+use crate::cli::svctl::scale;
 use crate::cli::svctl::schema;
 use crate::cli::svctl::session::Session;
 use crate::cli::svctl::show;
@@ -102,6 +103,7 @@ pub(super) const VERBS: &[&Verb] = &[
     &jobs::RESTART,
     &jobs::RELOAD,
     &update::UPDATE,
+    &scale::SCALE,
     &jobs::SIGNAL,
     &jobs::PAUSE,
     &jobs::RESUME,

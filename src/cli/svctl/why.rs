@@ -44,18 +44,42 @@ struct Explanation<'a> {
     advice: String,
 }
 
+impl<'a> Explanation<'a> {
+    fn of(status: &'a UnitStatus, last_lines: &'a [LogLine]) -> Self {
+        Self { status, last_lines, advice: advice(status) }
+    }
+}
+
 fn run(session: &mut Session, matches: &ArgMatches) -> Result<Exit, Failure> {
-    let unit = session.unit(&arguments::the_one(matches))?;
+    let units = session.units(&[arguments::the_one(matches)])?;
+    if session.json && units.len() > 1 {
+        let mut all = Vec::new();
+        for unit in &units {
+            all.push((unit, tail::own_lines(session, &unit.unit, LINES)?));
+        }
+        let all: Vec<_> = all.iter().map(|(unit, lines)| Explanation::of(unit, lines)).collect();
+        session.print_json(&all)?;
+        return Ok(Exit::Done);
+    }
+    for (at, unit) in units.iter().enumerate() {
+        if at > 0 {
+            session.out.line("");
+        }
+        explain(session, unit)?;
+    }
+    Ok(Exit::Done)
+}
+
+fn explain(session: &mut Session, unit: &UnitStatus) -> Result<(), Failure> {
     let lines = tail::own_lines(session, &unit.unit, LINES)?;
     if session.json {
-        session.print_json(&Explanation { status: &unit, last_lines: &lines, advice: advice(&unit) })?;
-        return Ok(Exit::Done);
+        return session.print_json(&Explanation::of(unit, &lines));
     }
     let look = session.out.look;
     let state = look.paint(tone_of_state(&unit.state), &unit.state).into_owned();
     let name = look.paint(Tone::Strong, &unit.unit).into_owned();
-    session.out.line(headline(&name, &state, &unit));
-    for sentence in sentences(&unit, session.now_ms()) {
+    session.out.line(headline(&name, &state, unit));
+    for sentence in sentences(unit, session.now_ms()) {
         session.out.line(format!("  {}", words::printable(&sentence)));
     }
     if !lines.is_empty() {
@@ -64,8 +88,8 @@ fn run(session: &mut Session, matches: &ArgMatches) -> Result<Exit, Failure> {
         tail::print(session, &lines);
     }
     session.out.line("");
-    session.out.line(format!("What to do: {}", advice(&unit)));
-    Ok(Exit::Done)
+    session.out.line(format!("What to do: {}", advice(unit)));
+    Ok(())
 }
 
 /// `web: backoff for 2s, exited with status 1`.

@@ -97,8 +97,8 @@ fn crashes_too_often(arrival: &Arrival) -> bool {
 /// What is to be run, from a document alone; whether the machine fits it is tried.
 fn read_again(options: Options, document: &Document, posture: &Posture) -> Result<Wishes, String> {
     let reading = reading::read(&document.sources, &|name| std::env::var(name).ok());
-    let Reading { set, daemon, .. } = reading.map_err(|problems| problems.to_string())?;
-    let loaded = Loaded { set, daemon, warnings: Vec::new(), sources: document.sources.clone() };
+    let Reading { set, daemon, instances, .. } = reading.map_err(|problems| problems.to_string())?;
+    let loaded = Loaded { set, daemon, instances, warnings: Vec::new(), sources: document.sources.clone() };
     let wishes = wishes(options, loaded, posture)?;
     Supervisor::restore(document.machine.clone(), &wishes.set, boot::settings(&wishes.daemon, 0))?;
     Ok(wishes)
@@ -183,7 +183,7 @@ fn nothing_to_run(options: &Options) -> String {
 fn wishes(options: Options, loaded: Loaded, posture: &Posture) -> Result<Wishes, String> {
     let by_unit = loaded.by_unit();
     let paths = paths(&options, posture.uid);
-    let Loaded { mut set, daemon, warnings, sources } = loaded;
+    let Loaded { mut set, daemon, instances: _, warnings, sources } = loaded;
     for warning in &warnings {
         complain(&warning.to_string());
     }

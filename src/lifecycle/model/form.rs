@@ -10,6 +10,7 @@ use crate::lifecycle::event::{ExitStatus, RunId};
 use crate::lifecycle::health::HealthWatch;
 use crate::lifecycle::job::Expect;
 use crate::lifecycle::order::Units;
+use crate::lifecycle::roll::{Begun, Roll, Turn};
 use crate::lifecycle::running::{Chore, MemoryWatch, Ready};
 use crate::lifecycle::start::{Asking, Gate, Launch, Preparing, Starting};
 use crate::lifecycle::stop::{Cause, Stage, Stopping};
@@ -88,6 +89,7 @@ impl<'a> Form<'a> {
             timetable: _,
             booked: _,
             leaving,
+            rolls,
             booting,
             ending,
             now: _,
@@ -112,15 +114,22 @@ impl<'a> Form<'a> {
         self.size(jobs.open.len());
         for expects in jobs.open.values() {
             for (name, unit) in units {
-                self.maybe(expects.get(name), |form, expect| match expect {
-                    Expect::Up { after } => {
-                        form.word(1);
-                        form.flag(unit.latest > *after);
-                        let successor = unit.beside.successor.as_deref();
-                        form.flag(successor.is_some_and(|successor| successor.latest > *after));
-                    }
-                    Expect::Down => form.word(2),
-                    Expect::Reloaded => form.word(3),
+                self.maybe(expects.get(name), |form, expect| form.expect(*expect, unit));
+            }
+        }
+        self.size(rolls.len());
+        for Roll { queue, begun, done } in rolls.values() {
+            self.size(queue.len());
+            for Turn { unit, kind, reach } in queue {
+                self.size(units.keys().position(|name| name == unit).unwrap_or(units.len()));
+                self.word(*kind as u64);
+                self.word(*reach as u64);
+            }
+            for (name, unit) in units {
+                self.flag(done.contains(name));
+                self.maybe(begun.get(name), |form, Begun { expect, told }| {
+                    form.expect(*expect, unit);
+                    form.maybe(told.as_ref(), |form, told| form.flag(told.is_ok()));
                 });
             }
         }
@@ -136,6 +145,20 @@ impl<'a> Form<'a> {
             form.word(u64::from(*status));
             form.flag(*told);
         });
+    }
+
+    fn expect(&mut self, expect: Expect, unit: &Unit) {
+        match expect {
+            Expect::Up { after } => {
+                self.word(1);
+                self.flag(unit.latest > after);
+                let successor = unit.beside.successor.as_deref();
+                self.flag(successor.is_some_and(|successor| successor.latest > after));
+            }
+            Expect::Down => self.word(2),
+            Expect::Reloaded => self.word(3),
+            Expect::Turn(kind) => self.word(4 + kind as u64),
+        }
     }
 
     /// Who failed first decides about the status at the end.

@@ -246,6 +246,7 @@ fn draw_unit(dice: &mut Dice, name: &UnitName, before: &[UnitName]) -> UnitSpec 
     let restart = draw_restart(dice, &kind);
     let ready_timeout = if dice.percent(4) { Duration::ZERO } else { dice.round_millis(1_100, 4_000) };
     UnitSpec {
+        instance: None,
         name: name.clone(),
         description: String::new(),
         command: argv(name, "main"),

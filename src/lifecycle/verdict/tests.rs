@@ -92,6 +92,20 @@ fn the_first_of_the_worst_gives_the_reason() {
 }
 
 #[test]
+fn a_group_serves_while_one_of_it_does() {
+    let of = |labels: [Label; 3]| {
+        let units: Vec<UnitView> =
+            labels.iter().zip(["web@1", "web@2", "web-3"]).map(|(label, name)| unit(name, *label)).collect();
+        overall(Phase::Running, units.iter().map(|view| (view, Boot::Enabled)))
+    };
+    let one_away = of([Label::Starting, Label::Ready, Label::Ready]);
+    assert_eq!((one_away.verdict, one_away.why.starts_with("web@1: starting")), (Verdict::Warn, true));
+    assert_eq!(of([Label::Backoff, Label::Stopping, Label::Ready]).verdict, Verdict::Fail);
+    assert_eq!(of([Label::Ready, Label::Ready, Label::Starting]).verdict, Verdict::Fail);
+    assert_eq!(of([Label::Ready; 3]).verdict, Verdict::Pass);
+}
+
+#[test]
 fn no_units_at_all_are_well() {
     assert_eq!(overall(Phase::Running, []).verdict, Verdict::Pass);
 }

@@ -12,6 +12,7 @@ fn spec(address: &str) -> SocketSpec {
     SocketSpec {
         name: "http".to_owned(),
         address: SocketAddress::parse(address).unwrap(),
+        is_of_instance: false,
         r#type: SocketType::Stream,
         backlog: BACKLOG_DEFAULT,
         reuse_port: false,

@@ -208,6 +208,7 @@ type = "simple"
 # watchdog: not watched
 enabled = true
 essential = false
+# instances: one, called as the file
 aliases = []
 # user: svinit's own user
 # group: the user's own group
