@@ -61,6 +61,9 @@ const BUGS: &[(Bug, &str)] = &[
     (Bug::OldStopsFirst, "the old one is not told to stop before the new one is up"),
     (Bug::FailureTakesTheOldOne, "a new one that does not come up changes nothing"),
     (Bug::SuccessorUnchecked, "a new one takes over only when its health check has passed"),
+    (Bug::AllAtOnce, "a restart of a group takes one away at a time"),
+    (Bug::RollGoesOn, "the turns of a group end with one that does not come up"),
+    (Bug::HandOverForgetsTurns, "what is handed over is what was"),
     (Bug::SuccessorStays, "nobody takes the place of a unit that a person has stopped"),
 ];
 

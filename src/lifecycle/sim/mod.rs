@@ -2,7 +2,7 @@
 //!
 //! A seed makes a `plan` (units, how their processes behave, what people ask for and when) and drives it through a
 //! `world` (a small kernel and a small outside). Every promise of DESIGN §4 and §5 is a sentence with a watcher in
-//! `starting`, `stopping`, `restarting`, `replacing`, `watching`, `asking` or `telling`; they know what happened from the `book` and
+//! `starting`, `stopping`, `restarting`, `replacing`, `rolling`, `watching`, `asking` or `telling`; they know what happened from the `book` and
 //! what is really so from the world, and see nothing of the machine's inside. `bugs` shows that they are not blind.
 //!
 //! `sweep` lets one wish after the other fail.
@@ -23,6 +23,7 @@ mod promise;
 mod replacing;
 mod rest;
 mod restarting;
+mod rolling;
 mod schedule;
 mod script;
 mod starting;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::lifecycle::event::{Command, Otherwise, Reach, Whom};
 use crate::lifecycle::sim::dice::Dice;
+use crate::lifecycle::sim::rolling;
 use crate::lifecycle::supervisor::Settings;
 use crate::units::name::UnitName;
 use crate::units::spec::{
@@ -102,7 +103,7 @@ impl Plan {
             _ => Vec::new(),
         };
         let calm = dice.percent(15);
-        Self {
+        let mut plan = Self {
             settings: Settings {
                 seed: dice.roll(),
                 shutdown_timeout: dice.round_millis(500, 9_500),
@@ -126,7 +127,10 @@ impl Plan {
             latency_max: if dice.percent(80) { 2 } else { 60 },
             pids: if dice.percent(10) { 6 } else { 48 },
             set,
-        }
+        };
+        // Dice of their own, so that the rest of the plan is the same without.
+        rolling::multiply(&mut plan, &mut Dice::new(seed ^ 0x0060_0c0b));
+        plan
     }
 
     /// The definition of this unit.

@@ -18,7 +18,9 @@ use crate::lifecycle::sim::promise::{Moment, Promise, Seen};
 use crate::lifecycle::sim::rest::restless;
 use crate::lifecycle::sim::words;
 use crate::lifecycle::sim::world::{Next, World};
-use crate::lifecycle::sim::{asking, replacing, restarting, starting, stopping, telling, updating, watching};
+use crate::lifecycle::sim::{
+    asking, replacing, restarting, rolling, starting, stopping, telling, updating, watching,
+};
 use crate::lifecycle::supervisor::Supervisor;
 use crate::lifecycle::time::Time;
 use crate::units::name::UnitName;
@@ -143,6 +145,7 @@ fn all_promises() -> Vec<Promise> {
     all.extend(stopping::promises());
     all.extend(restarting::promises());
     all.extend(replacing::promises());
+    all.extend(rolling::promises());
     all.extend(watching::promises());
     all.extend(asking::promises());
     all.extend(telling::promises());

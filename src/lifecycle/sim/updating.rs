@@ -72,7 +72,10 @@ fn in_force(seen: &Seen<'_>) -> Verdict {
         let unit = &book.units[name];
         let is_overtaken = unit.touched > book.updated_at;
         let spec = book.spec(name);
-        let may_be_given_up = spec.reload.test.is_some() || spec.restart.mode == Mode::StartFirst;
+        let may_be_given_up = spec.reload.test.is_some()
+            || spec.restart.mode == Mode::StartFirst
+            // It has its turn only if those before it have come up.
+            || spec.instance.is_some();
         !may_be_given_up && !matches!(unit.label, Label::Starting | Label::Waiting) && !is_overtaken
     };
     for (name, wanted) in book.wanted.iter().filter(|(name, _)| takes(name)) {
