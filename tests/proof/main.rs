@@ -41,6 +41,8 @@ enum Change {
     Restart,
     /// The same with `[restart] mode = "start-first"`.
     StartFirst,
+    /// `svctl restart` of three instances, one after the other.
+    Rolling,
     /// Another definition, by `svctl update`.
     Update,
     /// svinit itself.
@@ -48,12 +50,13 @@ enum Change {
 }
 
 impl Change {
-    const ALL: [Self; 4] = [Self::Restart, Self::StartFirst, Self::Update, Self::Upgrade];
+    const ALL: [Self; 5] = [Self::Restart, Self::StartFirst, Self::Rolling, Self::Update, Self::Upgrade];
 
     fn words(self) -> &'static str {
         match self {
             Self::Restart => "`svctl restart`, held socket",
             Self::StartFirst => "`svctl restart`, start-first",
+            Self::Rolling => "`svctl restart`, 3 instances",
             Self::Update => "`svctl update`",
             Self::Upgrade => "`svctl upgrade`",
         }
@@ -63,13 +66,14 @@ impl Change {
         match self {
             Self::Restart | Self::Upgrade => program.unit(at, "", 0),
             Self::StartFirst => program.unit(at, "restart.mode = \"start-first\"\n", 0),
+            Self::Rolling => program.unit(at, "instances = 3\n", 0),
             Self::Update => program.unit(at, "restart.mode = \"start-first\"\n", generation),
         }
     }
 
     fn make(self, svinit: &Svinit, program: &Program, at: &str, generation: u64) -> Result<(), String> {
         match self {
-            Self::Restart | Self::StartFirst => svinit.svctl(&["restart", "web"]),
+            Self::Restart | Self::StartFirst | Self::Rolling => svinit.svctl(&["restart", "web"]),
             Self::Update => {
                 svinit.write(&self.unit(program, at, generation));
                 svinit.svctl(&["update"])
