@@ -17,6 +17,7 @@ mod job;
 mod model;
 mod order;
 mod planted;
+pub mod recovery;
 mod roll;
 mod running;
 pub mod saved;

@@ -117,6 +117,22 @@ pub(super) enum Bug {
     HandOverForgetsTurns,
     /// A unit that is stopped while it is replaced leaves the new one behind.
     SuccessorStays,
+    /// A restart is answered as done although the new one did not come up.
+    FailedReplacementIsWell,
+    /// What is handed over says nothing of how often a unit was restarted.
+    HandOverForgetsCounts,
+    /// What is handed over has no deadlines.
+    HandOverForgetsDeadlines,
+    /// After a crash of svinit, what it had just heard is forgotten.
+    CrashForgetsNews,
+    /// After a crash, the end of a process that nobody saw is not told.
+    CrashHidesEnds,
+    /// After a crash, what was made in its last turn goes on to live.
+    CrashLeavesStrays,
+    /// After a crash, runs get numbers that others have.
+    CrashReusesRuns,
+    /// After a crash, everything is killed and made again.
+    CrashKillsAll,
 }
 
 #[cfg(test)]

@@ -56,6 +56,14 @@ pub(super) fn nothing_to_run() -> Arc<UnitSpec> {
     Arc::new(UnitSpec::new(name, Argv(Vec::new())))
 }
 
+impl Saved {
+    /// The end had begun.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.common.ending.is_some()
+    }
+}
+
 impl Supervisor {
     /// All of it. Between two steps there is nothing else.
     #[must_use]
@@ -130,6 +138,9 @@ impl Supervisor {
             };
             let held = unit.held && !planted(Bug::HandOverForgetsHeld);
             let mut unit = Unit { spec: Arc::clone(spec), held, ..unit };
+            if planted(Bug::HandOverForgetsCounts) {
+                unit.restarts = 0;
+            }
             unit.beside.iter_mut().for_each(|beside| beside.spec = Arc::clone(spec));
             units.insert(name.clone(), unit);
         }
@@ -150,7 +161,7 @@ impl Supervisor {
             ..Self::new(set, settings, now)
         };
         let due: Vec<_> = machine.units.values_mut().map(|u| (u.name().clone(), u.next_deadline())).collect();
-        for (name, at) in due {
+        for (name, at) in due.into_iter().filter(|_| !planted(Bug::HandOverForgetsDeadlines)) {
             machine.book(&name, at);
         }
         Ok(machine)

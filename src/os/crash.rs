@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::FileExt;
 use std::panic;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
@@ -18,13 +19,17 @@ use crate::os::error::{Doing, Error};
 use crate::os::handover::{Kept, Luggage};
 use crate::os::sys;
 
+/// More than can be heard in a turn.
+const HEARD_MAX: u64 = 1 << 28;
+
 /// Longest reason.
 const WHY_MAX: usize = 300;
 
-/// The state, kept current.
+/// The state, kept current, and what was heard since.
 pub struct Vault {
     files: [File; 2],
     next: usize,
+    heard: File,
 }
 
 /// From here on a fault ends in `program` with `args`, of which the one at `place` is followed by why, and with every
@@ -78,17 +83,27 @@ impl Vault {
     ) -> Result<Self, Error> {
         let doing = || "keep the state for a crash".to_owned();
         let file = || memfd_create(c"svinit-state", MFdFlags::MFD_CLOEXEC).map(File::from).doing(doing);
-        let files = [file()?, file()?];
+        let (files, heard) = ([file()?, file()?], file()?);
         let both = [0, 1].map(|which: usize| args(format!("{}::", files[which].as_raw_fd())));
         lower(program.as_fd(), both, place);
-        Ok(Self { files, next: 0 })
+        Ok(Self { files, next: 0, heard })
     }
 
-    /// The descriptors of the vault itself, which are left as well.
-    pub fn pack_itself(&self, luggage: &mut Luggage) {
+    /// The descriptors of the vault itself, which are left as well. Comes back with that of what was heard.
+    pub fn pack_itself(&self, luggage: &mut Luggage) -> Kept {
         for file in &self.files {
             luggage.fd(file);
         }
+        luggage.fd(&self.heard)
+    }
+
+    /// Writes down what was heard since the state of this number was put in, in place of what stands there.
+    ///
+    /// # Errors
+    /// There is no memory.
+    pub fn hear(&self, number: u64, words: &str) -> Result<(), Error> {
+        let all = format!("{number} {}\n{words}", words.len());
+        self.heard.write_all_at(all.as_bytes(), 0).doing(|| "keep what was heard for a crash".to_owned())
     }
 
     /// From here on this is the state, with the descriptors that it names.
@@ -103,6 +118,21 @@ impl Vault {
     }
 }
 
+/// What was heard after the state of this number was put in; `None` when nothing was, or it is not whole.
+#[must_use]
+pub fn heard(file: &File, number: u64) -> Option<String> {
+    let mut all = vec![0; usize::try_from(file.metadata().ok()?.len().min(HEARD_MAX)).ok()?];
+    file.read_exact_at(&mut all, 0).ok()?;
+    let text = std::str::from_utf8(all.get(..)?).ok()?;
+    let (head, words) = text.split_once('\n')?;
+    let (of, len) = head.split_once(' ')?;
+    (of.parse() == Ok(number)).then_some(())?;
+    words.get(..len.parse().ok()?).map(str::to_owned)
+}
+
+/// See [`Fault::Turn`].
+static TURN: AtomicBool = AtomicBool::new(false);
+
 /// A fault on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -112,6 +142,8 @@ pub enum Fault {
     Segv,
     /// It gives itself up.
     Abort,
+    /// A panic at the end of the next turn in which anything happens: all is done, and nothing of it is written down.
+    Turn,
 }
 
 impl Fault {
@@ -122,6 +154,7 @@ impl Fault {
             "panic" => Some(Self::Panic),
             "segv" => Some(Self::Segv),
             "abort" => Some(Self::Abort),
+            "turn" => Some(Self::Turn),
             _ => None,
         }
     }
@@ -132,6 +165,37 @@ impl Fault {
             Self::Panic => panic!("a fault on purpose"),
             Self::Segv => sys::fault(),
             Self::Abort => std::process::abort(),
+            Self::Turn => TURN.store(true, Ordering::Relaxed),
         }
+    }
+
+    /// To be called at the end of each turn.
+    pub fn strike() {
+        if TURN.load(Ordering::Relaxed) {
+            panic!("a fault on purpose, at the end of a turn");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_heard_is_read_back_if_it_is_whole_and_of_the_state() {
+        let path = std::env::temp_dir().join(format!("svinit-heard-{}", std::process::id()));
+        let file = File::options().create(true).truncate(true).read(true).write(true).open(&path).unwrap();
+        assert_eq!(heard(&file, 0), None);
+        let vault =
+            Vault { files: [file.try_clone().unwrap(), file.try_clone().unwrap()], next: 0, heard: file };
+        vault.hear(7, "[1,2,3]").unwrap();
+        assert_eq!(heard(&vault.heard, 7).as_deref(), Some("[1,2,3]"));
+        assert_eq!(heard(&vault.heard, 8), None);
+        // A shorter one leaves the end of the one before behind it.
+        vault.hear(8, "[]").unwrap();
+        assert_eq!(heard(&vault.heard, 8).as_deref(), Some("[]"));
+        vault.heard.set_len(4).unwrap();
+        assert_eq!(heard(&vault.heard, 8), None);
+        std::fs::remove_file(path).unwrap();
     }
 }

@@ -13,12 +13,15 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc;
 use tracing_subscriber::layer::SubscriberExt;
 
+use crate::lifecycle::event::Event;
+use crate::lifecycle::recovery::Again;
 use crate::lifecycle::saved::Saved;
 use crate::lifecycle::supervisor::{Settings, Supervisor};
 use crate::lifecycle::time::Time;
@@ -335,7 +338,8 @@ pub fn assemble(early: Early, mut wishes: Wishes, arrival: Option<Arrival>) -> R
         board.go_on_from(legacy.place.change_id);
         hands.restore(std::mem::take(&mut legacy.hands), &mut legacy.left);
         if matches!(legacy.how, How::Crash(_)) {
-            let last = hands.reconcile(supervisor.last_run());
+            let again = legacy.how_much_again();
+            let last = hands.reconcile(supervisor.last_run(), std::mem::take(&mut legacy.heard), again);
             supervisor.number_runs_from(last);
         }
     }
@@ -359,6 +363,9 @@ pub fn settings(daemon: &DaemonSpec, seed: u64) -> Settings {
     Settings { seed, shutdown_timeout, fork_rate, limits_enforced: false }
 }
 
+/// What was heard before a second crash within this is not told again.
+const AGAIN_WITHIN: Duration = Duration::from_secs(5);
+
 /// What another svinit has left, while it is taken over piece by piece.
 struct Legacy {
     version: String,
@@ -375,12 +382,13 @@ struct Legacy {
     how: How,
     before: Option<Before>,
     recoveries: Vec<Time>,
+    heard: Vec<Event>,
     rest: Map<String, Value>,
 }
 
 impl Legacy {
     fn of(arrival: Arrival) -> Self {
-        let Arrival { how, before, document, parcel, left } = arrival;
+        let Arrival { how, before, document, parcel, left, heard } = arrival;
         let Document { header, sources: _, machine, hands, logs, place, clients, rest } = document;
         let Header { version, path, stopped, upgrades, mut recoveries, .. } = header;
         // It was counted before it failed.
@@ -405,8 +413,17 @@ impl Legacy {
             how,
             before,
             recoveries,
+            heard,
             rest,
         }
+    }
+
+    /// What was heard may be what svinit has crashed by, twice.
+    fn how_much_again(&self) -> Again {
+        let now = clock::now();
+        let lately = self.recoveries.iter().filter(|at| now.since(**at) <= AGAIN_WITHIN).count();
+        // This one is among them.
+        if lately > 1 { Again::Orders } else { Again::Everything }
     }
 
     /// The listener that was there before; who is in its queue does not notice.

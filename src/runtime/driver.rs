@@ -21,6 +21,7 @@ use crate::lifecycle::state::{Label, Phase, UnitView};
 use crate::lifecycle::supervisor::Supervisor;
 use crate::lifecycle::time::Time;
 use crate::os::clock;
+use crate::os::crash::Fault;
 use crate::os::handover::Left;
 use crate::os::outer::Outer;
 use crate::os::own;
@@ -188,9 +189,11 @@ impl Driver {
             }
             let wake = self.wait().await;
             self.collect(wake);
+            self.hear();
             self.step();
             self.publish();
             if std::mem::take(&mut self.has_moved) {
+                Fault::strike();
                 self.keep_current();
             }
             self.settle().await;
@@ -199,12 +202,13 @@ impl Driver {
     }
 
     async fn wait(&mut self) -> Wake {
-        if !self.hands.facts.is_empty() || self.hands.unreaped {
+        if (!self.hands.facts.is_empty() && !self.hands.awaits_strays()) || self.hands.unreaped {
             // The servers must have their turn however much happens to the units.
             tokio::task::yield_now().await;
             return Wake::More;
         }
         let own = earliest(self.hands.again_at(), self.upgrade_due());
+        let own = earliest(own, self.hands.strays_until());
         let due = due(earliest(self.supervisor.next_deadline(), own));
         tokio::select! {
             biased;
@@ -212,6 +216,13 @@ impl Driver {
             Some(answer) = self.sources.answers.recv() => Wake::Answered(answer),
             Some(ask) = self.sources.asks.recv() => Wake::Asked(ask),
             () = due => Wake::Due,
+        }
+    }
+
+    /// What is about to be told is written down, for a crash that comes of it.
+    fn hear(&self) {
+        if let Some(ledger) = self.ledger.as_ref().filter(|_| !self.hands.facts.is_empty()) {
+            ledger.hear(&self.hands.facts);
         }
     }
 
@@ -311,6 +322,12 @@ impl Driver {
     /// the look at what it left and the start of the next are one turn.
     fn step(&mut self) {
         let mut now = clock::now();
+        if self.hands.awaits_strays() {
+            self.hands.look_at_trees();
+            if self.hands.awaits_strays() {
+                return;
+            }
+        }
         if self.supervisor.next_deadline().is_some_and(|at| at <= now) {
             self.hands.facts.push_back(Event::Tick);
         }

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::lifecycle::event::Event;
 use crate::lifecycle::saved::Saved;
 use crate::lifecycle::time::Time;
 use crate::logs::pump::SavedLogs;
@@ -71,6 +72,9 @@ pub struct Header {
     /// When it went on after faults of its own, as far back as it matters.
     #[serde(default)]
     pub recoveries: Vec<Time>,
+    /// For a crash: where it stands what was heard since, and the number of this state.
+    #[serde(default)]
+    pub heard: Option<(Kept, u64)>,
 }
 
 /// Where svinit is and what it holds open for itself.
@@ -144,6 +148,8 @@ pub struct Arrival {
     pub parcel: Parcel,
     /// Descriptors.
     pub left: Left,
+    /// What was heard since, in a crash.
+    pub heard: Vec<Event>,
 }
 
 /// The state that was left, and the program that is to go on with it should this one crash before it has one of its own:
@@ -225,13 +231,18 @@ impl Summons {
         let mut left = Left::take(document.header.kept.iter().copied().chain([state]));
         let state = left.fd(state).ok_or_else(none)?;
         let program = self.program.and_then(|fd| left.fd(Kept::of_number(fd)));
+        let heard = document.header.heard.and_then(|(file, number)| {
+            let words = crash::heard(&left.fd(file)?.into(), number)?;
+            serde_json::from_str(&words).ok()
+        });
+        let heard = heard.unwrap_or_default();
         let before = Before::prepare(state, program, &document.header.kept);
         let how = match (&self.why, is_crash) {
             (why, true) => How::Crash(why.clone().unwrap_or_default()),
             (Some(why), false) => How::Return(why.clone()),
             (None, false) => How::Upgrade,
         };
-        Ok((Arrival { how, before, document, parcel, left }, checked))
+        Ok((Arrival { how, before, document, parcel, left, heard }, checked))
     }
 
     /// The state, for one who only tests whether it could go on with it.

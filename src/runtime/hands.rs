@@ -140,6 +140,8 @@ pub struct Hands {
     /// The test of another svinit, while it runs.
     pub(super) rehearsal: Option<Rehearsal>,
     pub(super) tally: Tally,
+    /// Made in the turn of a crash and being killed. The machine is told nothing until they are gone, or until then.
+    pub(super) strays: (BTreeSet<RunId>, Time),
 }
 
 /// The control group of a unit.
@@ -193,6 +195,7 @@ impl Hands {
             unreaped: false,
             rehearsal: None,
             tally: Tally::default(),
+            strays: (BTreeSet::new(), Time::ZERO),
         }
     }
 
@@ -292,6 +295,7 @@ impl Hands {
             }
         });
         for run in gone {
+            self.strays.0.remove(&run);
             self.forget(run);
             self.facts.push_back(Event::TreeGone { run });
         }
@@ -403,7 +407,7 @@ impl Hands {
     }
 
     /// A process that names another as the main one is believed if that is of the same run.
-    fn on_sign(&mut self, fact: Event) {
+    pub(super) fn on_sign(&mut self, fact: Event) {
         if let Event::Signed { run, sign: Sign::MainPid(pid) } = fact {
             if self.trees.run_of(pid) != Some(run) {
                 return;

@@ -3,15 +3,16 @@
 //! A unit is put into words again only when the machine has touched it; the words are put together and copied. What is
 //! left out is what a crash may cost: the lines kept in memory, and those that wait for a blocked stdout.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::Serialize;
 
+use crate::lifecycle::event::Event;
 use crate::lifecycle::supervisor::Supervisor;
 use crate::logs::pump::SavedLogs;
 use crate::os::crash::Vault;
 use crate::os::error::Error;
-use crate::os::handover::Luggage;
+use crate::os::handover::{Kept, Luggage};
 use crate::runtime::handover::{FORMAT, Header, Place};
 use crate::runtime::saved::SavedHands;
 use crate::units::name::UnitName;
@@ -29,6 +30,8 @@ pub(super) struct Turn {
 /// The words so far.
 pub(super) struct Ledger {
     vault: Vault,
+    /// Of the state that was written last.
+    number: u64,
     sources: String,
     units: BTreeMap<UnitName, String>,
     text: String,
@@ -43,7 +46,7 @@ impl Ledger {
     /// An empty one for these units.
     pub(super) fn new(vault: Vault, sources: &[Source]) -> Self {
         let sources = words(&sources);
-        Self { vault, sources, units: BTreeMap::new(), text: String::new(), bytes: Vec::new() }
+        Self { vault, number: 0, sources, units: BTreeMap::new(), text: String::new(), bytes: Vec::new() }
     }
 
     /// The units are read from these from here on.
@@ -51,9 +54,15 @@ impl Ledger {
         self.sources = words(&sources);
     }
 
-    /// The descriptors of its own.
-    pub(super) fn pack_itself(&self, luggage: &mut Luggage) {
-        self.vault.pack_itself(luggage);
+    /// The descriptors of its own; that of what was heard, and the number of the state that is written next.
+    pub(super) fn pack_itself(&self, luggage: &mut Luggage) -> (Kept, u64) {
+        (self.vault.pack_itself(luggage), self.number + 1)
+    }
+
+    /// Writes down what the machine is about to be told, before it is.
+    pub(super) fn hear(&self, facts: &VecDeque<Event>) {
+        // Without memory it is not told again after a crash, which is what happens to it in safe mode as well.
+        let _ = self.vault.hear(self.number, &words(facts));
     }
 
     /// Writes down how things are after a turn.
@@ -87,6 +96,8 @@ impl Ledger {
         section(",\"place\":", &words(&turn.place));
         section("}", "");
         turn.luggage.write_into(FORMAT, &self.text, &mut self.bytes);
-        self.vault.put(&self.bytes, &turn.luggage)
+        self.vault.put(&self.bytes, &turn.luggage)?;
+        self.number += 1;
+        Ok(())
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::lifecycle::event::Pid;
+use crate::lifecycle::event::{Event, Pid};
 use crate::lifecycle::time::Time;
 use crate::logs::lines::Splitter;
 use crate::os::clock;
@@ -64,7 +64,7 @@ impl AsFd for Door {
 /// Runs until it is told to stop and nothing is left. Returns the status for the container.
 #[must_use]
 pub fn run(arrival: Arrival, signals: Signals) -> u8 {
-    let Arrival { how, before: _before, document, parcel, mut left } = arrival;
+    let Arrival { how, before: _before, document, parcel, mut left, heard } = arrival;
     let why = match how {
         How::Crash(why) | How::Return(why) => why,
         How::Upgrade => String::new(),
@@ -80,7 +80,9 @@ pub fn run(arrival: Arrival, signals: Signals) -> u8 {
     let pipes =
         pipes.into_iter().map(|(unit, fd, splitter)| Pipe { file: fd.into(), unit, splitter }).collect();
     let text = format!("svinit has crashed more than {CRASHES_MAX} times within a minute, last by {why}");
-    let status = look_after(&text, signals, &doors, pipes);
+    let is_order = |event: &Event| matches!(event, Event::ShutdownAsked { .. });
+    let is_told = document.machine.is_ending() || heard.iter().any(is_order);
+    let status = look_after(&text, signals, &doors, pipes, is_told);
     // Held sockets, notify sockets: until here whoever came waited, and was not told that nobody is there.
     drop(left);
     status
@@ -89,21 +91,25 @@ pub fn run(arrival: Arrival, signals: Signals) -> u8 {
 /// The same when nothing is known but that svinit has crashed: not even where it can be asked.
 #[must_use]
 pub fn run_blind(why: &str, signals: Signals) -> u8 {
-    look_after(&format!("svinit has crashed and cannot go on: {why}"), signals, &[], Vec::new())
+    look_after(&format!("svinit has crashed and cannot go on: {why}"), signals, &[], Vec::new(), false)
 }
 
-fn look_after(text: &str, mut signals: Signals, doors: &[Door], mut pipes: Vec<Pipe>) -> u8 {
+/// `is_told`: to stop, before it came to this.
+fn look_after(text: &str, mut signals: Signals, doors: &[Door], mut pipes: Vec<Pipe>, is_told: bool) -> u8 {
     say(&format!("{text}; safe mode: services go on, nothing is restarted"));
     let mut kill_at: Option<Time> = None;
+    let mut orders = usize::from(is_told);
     loop {
-        wait(&signals, doors, &pipes, kill_at);
-        for number in signals.pending() {
-            if meaning(&signal::name(number), Role::Units) == Meaning::Shutdown {
-                let now = clock::now();
-                kill_at = Some(kill_at.map_or(now.after(STOP_TIMEOUT), |_| now));
-                signal_all(libc::SIGTERM);
-                signal_all(libc::SIGCONT);
-            }
+        let is_order = |number: &i32| meaning(&signal::name(*number), Role::Units) == Meaning::Shutdown;
+        if orders == 0 {
+            wait(&signals, doors, &pipes, kill_at);
+            orders = signals.pending().filter(is_order).count();
+        }
+        for _ in 0..std::mem::take(&mut orders) {
+            let now = clock::now();
+            kill_at = Some(kill_at.map_or(now.after(STOP_TIMEOUT), |_| now));
+            signal_all(libc::SIGTERM);
+            signal_all(libc::SIGCONT);
         }
         while let Some(zombie) = reap::peek() {
             reap::reap(zombie.pid);

@@ -281,6 +281,7 @@ impl Driver {
             stopped: clock::now(),
             upgrades: self.surroundings.upgrades,
             recoveries: self.surroundings.recoveries.clone(),
+            heard: None,
         };
         Some((header, place))
     }
@@ -308,10 +309,11 @@ impl Driver {
             ledger.set_sources(&self.texts());
         }
         let mut luggage = Luggage::default();
-        ledger.pack_itself(&mut luggage);
+        let heard = ledger.pack_itself(&mut luggage);
         if let Some((mut header, place)) = self.about_itself(&mut luggage) {
             let (hands, logs) = (self.hands.save(&mut luggage), self.hands.pump.save_pipes(&mut luggage));
             header.kept = luggage.fds();
+            header.heard = Some(heard);
             // Without memory the state before stays, which is the best that there is then.
             let _ = ledger.write(&mut self.supervisor, &Turn { header, place, hands, logs, luggage });
         }

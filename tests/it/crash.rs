@@ -142,3 +142,102 @@ fn a_fault_that_others_say_svinit_has_had_changes_nothing() {
         assert_eq!(recoveries(&svinit), 0, "{}", svinit.output());
     });
 }
+
+#[test]
+fn what_was_heard_in_the_turn_of_a_crash_is_heard_again() {
+    both(|setup| {
+        let svinit = faulty(setup).unit("web", "command = [\"sleep\", \"6391\"]").start();
+        let web = svinit.wait_for("web", "ready").unwrap();
+        arm(&svinit);
+        crate::fixture::kill(web, "KILL");
+        let new = svinit.wait_for_another("web", "ready", Some(web)).unwrap();
+        assert_eq!(recoveries(&svinit), 1, "{}", svinit.output());
+        let status = svinit.status("web");
+        // How it ended is known, and it is one restart.
+        assert_eq!(
+            (&status["last_exit"]["signal"], &status["restarts"]),
+            (&"KILL".into(), &1.into()),
+            "{status}"
+        );
+        // The one that was made in that turn is gone.
+        assert_eq!(processes_with("sleep 6391"), [new]);
+        assert!(
+            svinit.output().contains("was made while svinit crashed; it is killed"),
+            "{}",
+            svinit.output()
+        );
+    });
+}
+
+#[test]
+fn a_job_that_was_over_in_the_turn_of_a_crash_is_not_done_again() {
+    let svinit = faulty(Setup::new())
+        .unit("job", "command = [\"sh\", \"-c\", \"echo done; while [ ! -e {dir}/go ]; do sleep 0.01; done\"]\ntype = \"oneshot\"")
+        .unit("stays", r#"command = ["sleep", "600"]"#)
+        .start();
+    svinit.wait_for_line("job | done");
+    svinit.wait_for("stays", "ready");
+    arm(&svinit);
+    fs::write(svinit.path("go"), "").unwrap();
+    eventually("svinit goes on", || recoveries(&svinit) == 1);
+    svinit.wait_for("job", "completed");
+    assert_eq!(svinit.output().matches("job | done").count(), 1, "{}", svinit.output());
+    assert_eq!(svinit.status("job")["last_exit"]["code"], 0);
+}
+
+#[test]
+fn an_order_to_stop_that_svinit_crashes_by_is_carried_out() {
+    both(|setup| {
+        let svinit = faulty(setup).unit("web", r#"command = ["sleep", "6392"]"#).start();
+        svinit.wait_for("web", "ready");
+        // The second time nothing else is heard again.
+        crash(&svinit, "panic");
+        eventually("svinit goes on", || recoveries(&svinit) == 1);
+        arm(&svinit);
+        svinit.signal("TERM");
+        assert_eq!(svinit.wait_for_end(), 0, "{}", svinit.output());
+        assert_eq!(recoveries(&svinit), 2, "{}", svinit.output());
+        assert_eq!(processes_with("sleep 6392"), [] as [i32; 0]);
+    });
+}
+
+#[test]
+fn safe_mode_carries_out_the_order_that_was_given_before_it() {
+    let svinit = faulty(Setup::new())
+        .env("SVINIT_CRASHES_MAX", "0")
+        .unit("web", r#"command = ["sleep", "6393"]"#)
+        .start();
+    svinit.wait_for("web", "ready");
+    arm(&svinit);
+    svinit.signal("TERM");
+    assert_eq!(svinit.wait_for_end(), 1, "{}", svinit.output());
+    assert!(svinit.output().contains("safe mode"), "{}", svinit.output());
+    assert_eq!(processes_with("sleep 6393"), [] as [i32; 0]);
+}
+
+#[test]
+fn the_beginning_of_an_old_line_does_not_come_before_the_end_of_a_new_one() {
+    let says = "printf 'be'; touch {dir}/begun; while [ ! -e {dir}/on ]; do sleep 0.01; done; echo fore; \
+                while [ ! -e {dir}/after ]; do sleep 0.01; done; echo behind; exec sleep 600";
+    let svinit = faulty(Setup::new())
+        .unit("says", &format!("command = [\"sh\", \"-c\", \"{says}\"]"))
+        .unit("other", r#"command = ["sleep", "600"]"#)
+        .start();
+    svinit.wait_for("says", "ready");
+    eventually("half a line is said", || svinit.path("begun").exists());
+    // The state is written down while half a line is known.
+    assert_eq!(svinit.svctl("restart other").code, 0);
+    fs::write(svinit.path("on"), "").unwrap();
+    svinit.wait_for_line("says | before");
+    crash(&svinit, "segv");
+    eventually("svinit goes on", || recoveries(&svinit) == 1);
+    fs::write(svinit.path("after"), "").unwrap();
+    svinit.wait_for_line("says | behind");
+}
+
+/// From here on svinit crashes at the end of the turn in which it is next told anything about a unit.
+fn arm(svinit: &Svinit) {
+    let mut said = String::new();
+    let _ = svinit.request("POST", "/v1/fault/turn", "").read_to_string(&mut said);
+    assert!(said.starts_with("HTTP/1.0 200"), "{said}");
+}

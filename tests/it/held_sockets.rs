@@ -413,6 +413,14 @@ fn a_low_port_is_held_without_root_where_that_is_allowed_and_else_told() {
         fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap().trim().parse().unwrap();
     if allowed > 81 {
         let svinit = start(&BECOME);
+        let mut check = Command::new(BECOME[0]);
+        check.args(&BECOME[1..]).arg(executable()).args(["--as", "svctl", "check", "--here"]);
+        let said = check.arg(svinit.path("units")).output().unwrap();
+        let said = String::from_utf8_lossy(&said.stdout).into_owned();
+        assert!(
+            said.contains("ports below 1024 take a privilege here") && said.contains("web.toml"),
+            "{said}"
+        );
         svinit.wait_for("web", "backoff");
         let why = svinit.svctl("why web").stdout;
         assert!(

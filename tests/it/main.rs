@@ -8,6 +8,7 @@ mod binary;
 mod bombs;
 mod boot;
 mod canary;
+mod carried;
 mod clock;
 mod context;
 mod control_load;

@@ -99,6 +99,30 @@ fn whoever_looks_at_a_terminal_is_told_of_another_program_on_the_disk() {
 }
 
 #[test]
+fn a_program_that_reads_the_status_is_told_of_another_one_on_the_disk_beside_the_list() {
+    let svinit = Setup::new().replaceable().unit("web", r#"command = ["sleep", "600"]"#).start();
+    svinit.wait_for("web", "ready");
+    for words in ["status", "status --json"] {
+        let answer = svinit.svctl(words);
+        assert!(answer.code == 0 && answer.stderr.is_empty(), "{words}: {answer:?}");
+    }
+    fs::copy(executable(), svinit.path("new")).unwrap();
+    fs::rename(svinit.path("new"), svinit.path("svinit")).unwrap();
+    for words in ["status", "status --json"] {
+        let answer = svinit.svctl(words);
+        assert!(answer.stderr.starts_with("svctl: binary replaced: svctl upgrade"), "{words}: {answer:?}");
+        assert!(!answer.stdout.contains("replaced"), "{words}: {answer:?}");
+    }
+    let list: serde_json::Value = serde_json::from_str(&svinit.svctl("status --json").stdout).unwrap();
+    assert_eq!(list[0]["unit"], "web");
+    // Whoever asks for one unit is told of that one.
+    assert_eq!(svinit.svctl("status web --json").stderr, "");
+    assert_eq!(svinit.get("/v1/supervisor")["replaced"], true);
+    assert_eq!(svinit.svctl("upgrade").code, 0);
+    assert_eq!(svinit.svctl("status").stderr, "");
+}
+
+#[test]
 fn one_that_has_closed_half_of_its_output_is_taken_over_like_any_other() {
     let half = r#"command = ["sh", "-c", "echo up; exec 2>&-; exec sleep 600"]"#;
     let svinit = Setup::new().replaceable().unit("web", half).start();

@@ -4,6 +4,8 @@
 //!     make proof PROOF=5000      # a quick look
 //!     make proof UPDATE=1        # also writes the tables of README.md anew
 //!
+//! Then svinit itself is replaced 200 times and crashes 100 times (`UPGRADES`, `CRASHES`), and nobody may notice.
+//!
 //! A request that fails, a change that fails, or one that did not happen is a failure of the proof. Without `PROOF` in
 //! the environment nothing is run, because `cargo test` runs every test binary; the short forms are in `tests/it`.
 
@@ -14,6 +16,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by failing")]
 #![allow(clippy::print_stdout, unreachable_pub, reason = "it prints what it has found out")]
 
+mod itself;
 mod load;
 mod programs;
 mod svinit;
@@ -21,12 +24,19 @@ mod table;
 
 use std::time::{Duration, Instant};
 
+use crate::itself::Itself;
 use crate::load::Load;
 use crate::programs::Program;
 use crate::svinit::{Svinit, address, until_answered};
 
 /// Changes in the course of the requests of one cell.
 const CHANGES: u64 = 20;
+
+/// Upgrades of svinit itself.
+const UPGRADES: usize = 200;
+
+/// Crashes of svinit itself, of all kinds together.
+const CRASHES: usize = 100;
 
 /// The services of `make run`.
 const SERVICES: [&str; 3] = ["nginx", "gunicorn", "postgres"];
@@ -122,15 +132,25 @@ fn main() {
             }
         }
     }
-    let restarts = compare();
-    println!("\n{}\n{}", table::changes(&cells), table::restarts(&restarts));
+    let itself = if only.as_ref().is_none_or(|only| "itself".contains(only.as_str())) {
+        prove_itself(dir.path())
+    } else {
+        Vec::new()
+    };
+    let restarts = if only.is_none() { compare() } else { Vec::new() };
+    let tables = [
+        ("changes", table::changes(&cells), !cells.is_empty()),
+        ("itself", table::itself(&itself), !itself.is_empty()),
+        ("restarts", table::restarts(&restarts), !restarts.is_empty()),
+    ];
+    let made = tables.into_iter().filter(|(.., is_made)| *is_made).map(|(name, table, _)| (name, table));
+    let made: Vec<(&str, String)> = made.collect();
+    made.iter().for_each(|(_, table)| println!("\n{table}"));
     if std::env::var_os("UPDATE").is_some() {
-        table::publish(
-            "README.md",
-            &[("changes", table::changes(&cells)), ("restarts", table::restarts(&restarts))],
-        );
+        table::publish("README.md", &made);
     }
-    let wrong: Vec<String> = cells.into_iter().flat_map(|cell| cell.wrong).collect();
+    let wrong = cells.into_iter().flat_map(|cell| cell.wrong);
+    let wrong: Vec<String> = wrong.chain(itself.into_iter().flat_map(|itself| itself.wrong)).collect();
     assert!(wrong.is_empty(), "the promise was broken:\n  {}", wrong.join("\n  "));
 }
 
@@ -168,6 +188,26 @@ fn prove(program: &Program, change: Change, requests: u64) -> Cell {
     let requests = answers.good + answers.failed;
     let (program, failed, longest) = (program.name, answers.failed, answers.longest);
     Cell { program, change, changes, requests, failed, longest, wrong }
+}
+
+fn number(name: &str, otherwise: usize) -> usize {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
+}
+
+/// svinit is replaced, and crashes in each way.
+fn prove_itself(dir: &std::path::Path) -> Vec<Itself> {
+    let Some(program) = programs::all(dir).into_iter().next() else { return Vec::new() };
+    let crashes = number("CRASHES", CRASHES);
+    let kinds = [("panic", "a panic"), ("segv", "SIGSEGV"), ("abort", "`abort()`")];
+    let mut all = vec![itself::upgrades(&program, number("UPGRADES", UPGRADES))];
+    println!("{}", table::itself(&all));
+    for (nth, (kind, words)) in kinds.into_iter().enumerate() {
+        // A hundred does not divide by three.
+        let times = (crashes + kinds.len() - 1 - nth) / kinds.len();
+        all.push(itself::crashes(&program, kind, words, times));
+        println!("{}", table::itself(&all[nth + 1..]));
+    }
+    all
 }
 
 /// The repair of one service of `make run` against the restart of everything: each until a page is there that takes

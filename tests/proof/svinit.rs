@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::itself::Count;
 use crate::load::{self, PATIENCE};
 use crate::programs;
 
@@ -21,7 +22,14 @@ pub struct Svinit {
     args: Vec<String>,
     env: Vec<(String, String)>,
     child: Child,
-    said: Arc<Mutex<String>>,
+    said: Arc<Mutex<Said>>,
+}
+
+/// What came out of it.
+#[derive(Default)]
+struct Said {
+    text: String,
+    count: Count,
 }
 
 /// A free address.
@@ -32,13 +40,21 @@ pub fn address() -> String {
 impl Svinit {
     /// Starts it with this unit, and waits until the unit is ready.
     pub fn start(unit: &str) -> Self {
+        Self::start_all(&[("web".to_owned(), unit.to_owned())], &[])
+    }
+
+    /// Starts it with these units, in which `{dir}` is a directory of its own, and waits until `web` is ready.
+    pub fn start_all(units: &[(String, String)], env: &[(&str, &str)]) -> Self {
         let dir = tempfile::Builder::new().prefix("svinit-proof-").tempdir().unwrap();
         fs::create_dir(dir.path().join("units")).unwrap();
-        write(dir.path(), unit);
+        for (name, text) in units {
+            write(dir.path(), name, &text.replace("{dir}", &dir.path().display().to_string()));
+        }
         fs::write(dir.path().join("svinit.toml"), "shutdown_timeout = \"60s\"\n").unwrap();
         let place = |name: &str| dir.path().join(name).display().to_string();
         let args = vec!["--units".to_owned(), place("units"), "--config".to_owned(), place("svinit.toml")];
-        let svinit = Self::launch(dir, args, Vec::new());
+        let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let svinit = Self::launch(dir, args, env.collect());
         let began = Instant::now();
         while let Err(why) = svinit.svctl(&["wait", "--timeout", "30s", "web"]) {
             assert!(began.elapsed() < PATIENCE, "{why}\n{}", svinit.said());
@@ -86,7 +102,7 @@ impl Svinit {
 
     /// Writes the unit anew; nobody is told.
     pub fn write(&self, unit: &str) {
-        write(self.dir.path(), unit);
+        write(self.dir.path(), "web", unit);
     }
 
     /// Puts a new copy in the place of the executable.
@@ -135,7 +151,31 @@ impl Svinit {
 
     /// All that it has said.
     pub fn said(&self) -> String {
-        self.said.lock().unwrap().clone()
+        self.said.lock().unwrap().text.clone()
+    }
+
+    /// Where it is asked.
+    pub fn socket(&self) -> PathBuf {
+        self.dir.path().join("sock")
+    }
+
+    /// Its own.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Tells the counter to end, and waits for its last word.
+    pub fn stop_counting(&self) -> Count {
+        fs::write(self.dir.path().join("stop"), "").unwrap();
+        let began = Instant::now();
+        loop {
+            let count = self.said.lock().unwrap().count;
+            if count.has_ended {
+                return count;
+            }
+            assert!(began.elapsed() < PATIENCE, "the counter does not end: {count:?}");
+            load::look_again();
+        }
     }
 }
 
@@ -155,30 +195,32 @@ pub fn until_answered(began: Instant, at: &str, path: &str) -> Duration {
 }
 
 /// Replaced in one step, so that nobody reads half of it.
-fn write(dir: &Path, unit: &str) {
-    let new = dir.join("web.toml.new");
-    fs::write(&new, unit).unwrap();
-    fs::rename(new, dir.join("units/web.toml")).unwrap();
+fn write(dir: &Path, unit: &str, text: &str) {
+    let new = dir.join("new");
+    fs::write(&new, text).unwrap();
+    fs::rename(new, dir.join(format!("units/{unit}.toml"))).unwrap();
 }
 
-fn launch(dir: &Path, args: &[String], env: &[(String, String)]) -> (Child, Arc<Mutex<String>>) {
+fn launch(dir: &Path, args: &[String], env: &[(String, String)]) -> (Child, Arc<Mutex<Said>>) {
     let mut command = Command::new(dir.join("svinit"));
     command.args(["--http", "off", "--socket"]).arg(dir.join("sock")).args(args).envs(env.iter().cloned());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    let said = Arc::new(Mutex::new(String::new()));
+    let said = Arc::new(Mutex::new(Said::default()));
     keep(child.stdout.take().unwrap(), &said);
     keep(child.stderr.take().unwrap(), &said);
     (child, said)
 }
 
-fn keep(stream: impl std::io::Read + Send + 'static, said: &Arc<Mutex<String>>) {
+fn keep(stream: impl std::io::Read + Send + 'static, said: &Arc<Mutex<Said>>) {
     let said = Arc::clone(said);
     thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
             let mut said = said.lock().unwrap();
-            said.push_str(&line);
-            said.push('\n');
+            if !said.count.take(&line) {
+                said.text.push_str(&line);
+                said.text.push('\n');
+            }
         }
     });
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::itself::Itself;
 use crate::{Cell, Restart};
 
 /// One cell, as soon as it is there.
@@ -21,6 +22,22 @@ pub fn changes(cells: &[Cell]) -> String {
     for Cell { program, change, changes, requests, failed, longest, .. } in cells {
         let (change, requests, longest) = (change.words(), thousands(*requests), millis(*longest));
         text.push_str(&format!("| {program} | {change} | {changes} | {requests} | {failed} | {longest} |\n"));
+    }
+    text
+}
+
+/// svinit itself, in Markdown.
+pub fn itself(all: &[Itself]) -> String {
+    let mut text = "| svinit itself | times | survived | PIDs changed | lines written | lost | doubled | requests | failed | longest pause | longest answer of svinit |\n|---|---|---|---|---|---|---|---|---|---|---|\n".to_owned();
+    for of in all {
+        let Itself { what, asked, survived, pids_changed, requests, failed, longest, .. } = of;
+        let (lines, requests) = (thousands(of.count.lines), thousands(*requests));
+        let (lost, doubled, longest) = (of.count.lost, of.count.doubled, millis(*longest));
+        let paused =
+            of.paused.map_or_else(String::new, |paused| format!("{:.1} ms", paused.as_secs_f64() * 1000.0));
+        text.push_str(&format!(
+            "| {what} | {asked} | {survived} | {pids_changed} | {lines} | {lost} | {doubled} | {requests} | {failed} | {paused} | {longest} |\n"
+        ));
     }
     text
 }

@@ -37,7 +37,8 @@ pub(super) const STATUS: Verb = Verb {
     details: "Without a name: all units, and the exit status is 0. With one name: its state, its last exit and its last \
               lines. With names, the exit status is 3 when one of them is not up; a unit is up when it is ready, \
               reloading, or a oneshot that completed.\n\nThe columns are UNIT STATE HEALTH PID UPTIME RESTARTS CPU MEM; \
-              what there is none of is a dash. Processor share is measured since the last look.",
+              what there is none of is a dash. Processor share is measured since the last look. That the program of svinit \
+              was replaced on the disk is said below the table, and on stderr in a pipe or with --json.",
     examples: &[
         ("svctl status", "all units"),
         ("svctl status gunicorn", "one in detail"),
@@ -84,6 +85,7 @@ fn status(session: &mut Session, matches: &ArgMatches) -> Result<Exit, Failure> 
     let exit = if names.is_empty() { Exit::Done } else { exit_of(&units) };
     if session.json {
         session.print_json(&units)?;
+        say_what_concerns_all(session, &names);
         return Ok(exit);
     }
     match (units.as_slice(), names.as_slice()) {
@@ -93,6 +95,7 @@ fn status(session: &mut Session, matches: &ArgMatches) -> Result<Exit, Failure> 
         }
         _ => overview(session, &units),
     }
+    say_what_concerns_all(session, &names);
     Ok(exit)
 }
 
@@ -161,12 +164,23 @@ fn overview(session: &mut Session, units: &[UnitStatus]) {
         if units.iter().any(|unit| unit.changed_on_disk) {
             session.out.hint("svctl update takes over what has changed on disk");
         }
-        let supervisor = session.client().get::<SupervisorStatus>(&Path::new("/v1/supervisor"));
-        if supervisor.is_ok_and(|supervisor| supervisor.replaced) {
-            session
-                .out
-                .hint("binary replaced: svctl upgrade makes svinit the program that is on the disk by now");
-        }
+    }
+}
+
+/// What is of no single unit has no place in a list of units: beside it, where a program that reads the list does not look.
+fn say_what_concerns_all(session: &mut Session, names: &[String]) {
+    if !names.is_empty() {
+        return;
+    }
+    let supervisor = session.client().get::<SupervisorStatus>(&Path::new("/v1/supervisor"));
+    if !supervisor.is_ok_and(|supervisor| supervisor.replaced) {
+        return;
+    }
+    let text = "binary replaced: svctl upgrade makes svinit the program that is on the disk by now";
+    if session.out.look.is_terminal() && !session.json {
+        session.out.hint(text);
+    } else {
+        session.err.line(format!("svctl: {text}"));
     }
 }
 

@@ -16,6 +16,7 @@ use crate::units::name::UnitName;
 use crate::units::spec::{Check, Kind, Mode, Policy, UnitSet, UnitSpec};
 
 /// The record of one schedule.
+#[derive(Clone)]
 pub(super) struct Book {
     pub(super) plan: Rc<Plan>,
     /// As the supervisor was told.
@@ -49,9 +50,12 @@ pub(super) struct Book {
     pub(super) goals: BTreeMap<UnitName, bool>,
     /// When faults ceased.
     pub(super) calm_since: Option<Time>,
+    /// When svinit was first sent an order to stop, whether it has heard it or not.
+    pub(super) ordered: Option<Time>,
 }
 
 /// One unit.
+#[derive(Clone)]
 pub(super) struct UnitBook {
     pub(super) label: Label,
     pub(super) health: Health,
@@ -88,6 +92,7 @@ pub(super) enum Fault {
 }
 
 /// One process or probe.
+#[derive(Clone)]
 pub(super) struct RunBook {
     pub(super) unit: UnitName,
     /// `None` is a question over the network.
@@ -137,6 +142,7 @@ impl RunEnd {
 }
 
 /// One command.
+#[derive(Clone)]
 pub(super) struct JobBook {
     pub(super) command: Command,
     pub(super) lived: Time,
@@ -192,6 +198,7 @@ impl Book {
             second: None,
             end: None,
             calm_since: None,
+            ordered: None,
         }
     }
 

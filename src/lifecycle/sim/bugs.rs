@@ -58,14 +58,29 @@ const BUGS: &[(Bug, &str)] = &[
     (Bug::HandOverForgetsJobs, "every request comes to its end"),
     (Bug::HandOverForgetsHeld, "what is handed over is what was"),
     (Bug::HandOverForgetsHeld, "what is shown of a unit is what was reported"),
+    (Bug::HandOverForgetsCounts, "what is handed over is what was"),
+    (Bug::HandOverForgetsDeadlines, "every unit comes to rest when faults have ceased"),
+    (Bug::FailedReplacementIsWell, "an answer is true"),
     (Bug::OldStopsFirst, "the old one is not told to stop before the new one is up"),
     (Bug::FailureTakesTheOldOne, "a new one that does not come up changes nothing"),
     (Bug::SuccessorUnchecked, "a new one takes over only when its health check has passed"),
     (Bug::AllAtOnce, "a restart of a group takes one away at a time"),
     (Bug::RollGoesOn, "the turns of a group end with one that does not come up"),
     (Bug::HandOverForgetsTurns, "what is handed over is what was"),
+    (Bug::CrashForgetsNews, "an order to stop is carried out, whatever happens"),
+    (Bug::CrashForgetsNews, "after a crash svinit knows what it knew, and what it has heard since"),
+    (Bug::CrashHidesEnds, "what is shown as running runs"),
+    (Bug::CrashLeavesStrays, "no process lives of which svinit does not know"),
+    (Bug::CrashReusesRuns, "every action makes sense to the kernel"),
+    (Bug::CrashKillsAll, "a crash of svinit touches no process that it knows"),
     (Bug::SuccessorStays, "nobody takes the place of a unit that a person has stopped"),
 ];
+
+/// Plants the bug of this name for this thread.
+pub(super) fn plant_named(name: &str) {
+    let found = BUGS.iter().map(|(bug, _)| *bug).find(|bug| format!("{bug:?}") == name);
+    plant(Some(found.unwrap_or_else(|| panic!("there is no bug {name}"))));
+}
 
 /// Within so many schedules each bug is found.
 const WITHIN: u64 = 6000;

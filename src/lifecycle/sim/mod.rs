@@ -2,12 +2,14 @@
 //!
 //! A seed makes a `plan` (units, how their processes behave, what people ask for and when) and drives it through a
 //! `world` (a small kernel and a small outside). Every promise of DESIGN §4 and §5 is a sentence with a watcher in
-//! `starting`, `stopping`, `restarting`, `replacing`, `rolling`, `watching`, `asking` or `telling`; they know what happened from the `book` and
+//! `starting`, `stopping`, `restarting`, `replacing`, `rolling`, `updating`, `watching`, `asking`, `telling` or
+//! `crashing`; they know what happened from the `book` and
 //! what is really so from the world, and see nothing of the machine's inside. `bugs` shows that they are not blind.
 //!
 //! `sweep` lets one wish after the other fail.
 //!
-//! `SIM_SEED=73 cargo test sim` repeats one schedule and tells its last events in words; `SIM_RUNS=1000000` runs more.
+//! `SIM_SEED=73 cargo test sim` repeats one schedule and tells its last events in words; `SIM_RUNS=1000000` runs more;
+//! `SIM_BUG=NoLimit` shows which promises a planted bug breaks.
 
 #![expect(
     clippy::wildcard_enum_match_arm,
@@ -17,6 +19,7 @@
 mod asking;
 mod book;
 mod bugs;
+mod crashing;
 mod dice;
 mod plan;
 mod promise;
@@ -64,6 +67,9 @@ const ENOUGH: usize = 100;
 
 fn run_all(seeds: impl Iterator<Item = u64>) -> Tally {
     let mut tally = Tally::default();
+    if let Ok(bug) = std::env::var("SIM_BUG") {
+        bugs::plant_named(&bug);
+    }
     for seed in seeds {
         match schedule::run_keeping(seed, Keep::Nothing) {
             Ok(outcome) => {

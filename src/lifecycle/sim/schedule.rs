@@ -1,6 +1,6 @@
 //! One schedule from its seed to its end: the world, the supervisor between, and everybody who watches.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::lifecycle::action::Action;
 use crate::lifecycle::event::{Command, Event, ExitStatus, JobId, RunId, Sign};
 use crate::lifecycle::model::form::Form;
+use crate::lifecycle::recovery::{Again, Found};
 use crate::lifecycle::saved::Saved;
 use crate::lifecycle::sim::book::Book;
 use crate::lifecycle::sim::dice::Dice;
@@ -17,9 +18,9 @@ use crate::lifecycle::sim::plan::{self, Plan};
 use crate::lifecycle::sim::promise::{Moment, Promise, Seen};
 use crate::lifecycle::sim::rest::restless;
 use crate::lifecycle::sim::words;
-use crate::lifecycle::sim::world::{Next, World};
+use crate::lifecycle::sim::world::{Next, Noted, World};
 use crate::lifecycle::sim::{
-    asking, replacing, restarting, rolling, starting, stopping, telling, updating, watching,
+    asking, crashing, replacing, restarting, rolling, starting, stopping, telling, updating, watching,
 };
 use crate::lifecycle::supervisor::Supervisor;
 use crate::lifecycle::time::Time;
@@ -84,9 +85,23 @@ const BOOT: Duration = Duration::from_secs(1000);
 /// How often, in a thousand steps, svinit executes itself.
 const HAND_OVERS: u64 = 4;
 
+/// How often, in a thousand events, a turn begins with one in which svinit crashes.
+const CRASHES: u64 = 8;
+
+/// Events of the turn in which it does, at most.
+const TURN_MAX: u64 = 4;
+
+/// A turn is over within this.
+const TURN_WITHIN: Duration = Duration::from_millis(3);
+
+/// How often, in a hundred, it has crashed just before, so that what was heard is not told again.
+const SECOND_CRASHES: u64 = 25;
+
 const SENSE: &str = "every action makes sense to the kernel";
 const LOOP: &str = "a schedule has an end";
 const IDENTITY: &str = "what is handed over is what was";
+const UNTOUCHED: &str = "a crash of svinit touches no process that it knows";
+const UNNOTICED: &str = "after a crash svinit knows what it knew, and what it has heard since";
 const LIVENESS: &str = "every unit comes to rest when faults have ceased";
 
 enum Item {
@@ -96,6 +111,20 @@ enum Item {
     Suspend(Duration),
     Quiet,
     Look,
+}
+
+/// A turn in which svinit crashes, and what it goes on from.
+struct Doomed {
+    machine: String,
+    set: UnitSet,
+    book: Book,
+    noted: Noted,
+    since: Time,
+    /// Events until it crashes.
+    left: u64,
+    heard: Vec<Event>,
+    /// Runs of which it wished to be told something by its own hands.
+    asked: BTreeSet<RunId>,
 }
 
 /// One schedule under way.
@@ -118,6 +147,11 @@ struct Schedule {
     was_calm: bool,
     /// When svinit executes itself. Dice of their own, so that the rest of the schedule is the same without.
     upgrades: Dice,
+    /// When it crashes.
+    crashes: Dice,
+    doomed: Option<Box<Doomed>>,
+    /// It has just crashed, and does not do so again.
+    is_recovering: bool,
 }
 
 /// Runs the schedule of this seed once.
@@ -141,7 +175,8 @@ pub(super) fn run_failing(seed: u64, fails: u64, keep: Keep) -> Result<Outcome, 
 type Broken = (&'static str, String);
 
 fn all_promises() -> Vec<Promise> {
-    let mut all = starting::promises();
+    let mut all = crashing::promises();
+    all.extend(starting::promises());
     all.extend(stopping::promises());
     all.extend(restarting::promises());
     all.extend(replacing::promises());
@@ -173,6 +208,9 @@ impl Schedule {
             past: VecDeque::new(),
             was_calm: false,
             upgrades: Dice::new(seed ^ 0x0050_fa11),
+            crashes: Dice::new(seed ^ 0x000f_a117),
+            doomed: None,
+            is_recovering: false,
             plan,
         }
     }
@@ -217,6 +255,11 @@ impl Schedule {
 
     /// The next thing that happens, or the next deadline, whichever comes first.
     fn turn(&mut self) -> Result<(), Broken> {
+        if let Some(doomed) = &self.doomed
+            && self.world.next_at().is_none_or(|at| at.since(doomed.since) > TURN_WITHIN)
+        {
+            return self.crash();
+        }
         let due = self.supervisor.next_deadline();
         let tick = due.map(|due| {
             let late = if self.dice.percent(30) { self.dice.below(2_000) } else { 0 };
@@ -252,7 +295,8 @@ impl Schedule {
             Some(Item::Ask(command)) => self.ask(command),
             Some(Item::Update(changes)) => self.update(&changes),
             Some(Item::Shutdown) => {
-                let first = self.book.shutdown.is_none();
+                let first = self.book.ordered.is_none();
+                self.book.ordered.get_or_insert(self.world.now);
                 if let (true, Some(second)) = (first, self.plan.second) {
                     self.put(self.world.now.after(second), Item::Shutdown);
                 }
@@ -343,8 +387,15 @@ impl Schedule {
         if !matches!(event, Event::Tick) || self.book.end.is_some() {
             self.tell_the_time();
         }
+        let may_crash = self.doomed.is_none() && !self.is_recovering && self.book.end.is_none();
+        if may_crash && self.crashes.per_mille(CRASHES) {
+            self.doom(&event);
+        }
         self.look(Moment::Told(&event))?;
         self.book.take_event(&event);
+        if let Some(doomed) = &mut self.doomed {
+            doomed.heard.push(event.clone());
+        }
         let actions = self.supervisor.step(event.clone(), self.book.now);
         self.follow(Some(event), actions)
     }
@@ -364,9 +415,28 @@ impl Schedule {
             self.book.ending_told.get_or_insert(self.book.now);
         }
         self.look(Moment::Settled(event.as_ref(), &actions))?;
-        for action in &actions {
+        let is_last = self.doomed.as_mut().is_some_and(|doomed| {
+            doomed.left -= 1;
+            doomed.left == 0 || self.book.end.is_some()
+        });
+        if let Some(doomed) = &mut self.doomed {
+            let asks = |action: &Action| match action {
+                Action::ReadPidFile { run, .. } | Action::Measure { run } => Some(*run),
+                _ => None,
+            };
+            doomed.asked.extend(actions.iter().filter_map(asks));
+        }
+        // It crashes in the middle of what it does.
+        let done = if is_last { self.crashes.below(actions.len() as u64 + 1) } else { actions.len() as u64 };
+        for action in &actions[..usize::try_from(done).expect("few actions")] {
             self.world.perform(action).map_err(|what| (SENSE, what))?;
             self.perhaps_a_whim(action);
+        }
+        if is_last {
+            return self.crash();
+        }
+        if self.doomed.is_some() || self.is_recovering {
+            return Ok(());
         }
         if self.book.end.is_none() && self.upgrades.per_mille(HAND_OVERS) {
             self.hand_over()?;
@@ -381,31 +451,130 @@ impl Schedule {
     /// svinit executes itself: from here on another machine goes on, which knows what was written down and nothing else.
     fn hand_over(&mut self) -> Result<(), Broken> {
         self.note(|| "svinit executes itself".to_owned());
-        let runs: Vec<RunId> = self.book.runs.keys().copied().collect();
-        let form = |machine: &Supervisor| {
-            let mut form = Form::new(self.book.now, &runs);
-            form.machine(machine);
-            form.done()
-        };
-        let before = form(&self.supervisor);
+        let before = self.form();
         let text =
             serde_json::to_string(&self.supervisor.save()).map_err(|why| (IDENTITY, why.to_string()))?;
         let saved: Saved = serde_json::from_str(&text).map_err(|why| (IDENTITY, why.to_string()))?;
-        // What has not been taken over is read again by whoever asks for an update again.
-        let in_force = |name: &UnitName| Some((name.clone(), self.supervisor.spec(name)?));
-        let set = UnitSet {
-            units: self.plan.set.units.keys().filter_map(in_force).collect(),
-            ..UnitSet::default()
-        };
+        let set = self.in_force();
         self.book.wanted.clone_from(&set.units);
-        let next = Supervisor::restore(saved, &set, self.plan.settings).map_err(|why| (IDENTITY, why))?;
-        let (is_same, again) = (form(&next) == before, serde_json::to_string(&next.save()).ok());
-        self.supervisor = next;
+        self.supervisor =
+            Supervisor::restore(saved, &set, self.plan.settings).map_err(|why| (IDENTITY, why))?;
+        let (is_same, again) = (self.form() == before, serde_json::to_string(&self.supervisor.save()).ok());
         // In every other schedule it is left to the other promises to see what is missing.
         if self.seed.is_multiple_of(2) && (!is_same || again.as_deref() != Some(&text)) {
             return Err((IDENTITY, "the next svinit knows something else".to_owned()));
         }
         Ok(())
+    }
+
+    /// The definitions in force. What has not been taken over is read again by whoever asks for an update again.
+    fn in_force(&self) -> UnitSet {
+        let one = |name: &UnitName| Some((name.clone(), self.supervisor.spec(name)?));
+        UnitSet { units: self.plan.set.units.keys().filter_map(one).collect(), ..UnitSet::default() }
+    }
+
+    /// What the machine knows.
+    fn form(&self) -> u128 {
+        let runs: Vec<RunId> = self.book.runs.keys().copied().collect();
+        let mut form = Form::new(self.book.now, &runs);
+        form.machine(&self.supervisor);
+        form.done()
+    }
+
+    /// A turn begins `with` this, in which svinit will crash. What it goes on from was written down now.
+    fn doom(&mut self, with: &Event) {
+        let doomed = Doomed {
+            machine: serde_json::to_string(&self.supervisor.save()).expect("it is words and numbers"),
+            set: self.in_force(),
+            book: Book { updating: false, stale: false, ..self.book.clone() },
+            noted: self.world.note(with),
+            since: self.world.now,
+            left: self.crashes.number(1, TURN_MAX),
+            heard: Vec::new(),
+            asked: BTreeSet::new(),
+        };
+        self.note(|| "a turn begins in which svinit crashes".to_owned());
+        self.doomed = Some(Box::new(doomed));
+    }
+
+    /// svinit crashes, and goes on from what it has written down, what it has heard since, and what it finds.
+    fn crash(&mut self) -> Result<(), Broken> {
+        let Some(doomed) = self.doomed.take() else { return Ok(()) };
+        let Doomed { machine, set, mut book, noted, mut heard, asked, since, .. } = *doomed;
+        let has_made = self.book.runs.len() != book.runs.len();
+        let is_at_once = self.world.now == since && !has_made;
+        let is_alike = self.seed.is_multiple_of(2) && self.book.end.is_none() && is_at_once;
+        let is_alike = is_alike
+            && matches!(heard[..], [ref event] if !matches!(event, Event::Tick | Event::TreeGone { .. } | Event::Passed { .. } | Event::NotPassed { .. }));
+        let before = is_alike.then(|| self.form());
+        (book.calm_since, book.ordered) = (self.book.calm_since, self.book.ordered);
+        book.wanted.clone_from(&set.units);
+        self.book = book;
+        self.tell_the_time();
+        let saved: Saved = serde_json::from_str(&machine).map_err(|why| (UNNOTICED, why.to_string()))?;
+        self.supervisor =
+            Supervisor::restore(saved, &set, self.plan.settings).map_err(|why| (UNNOTICED, why))?;
+        let known: BTreeSet<RunId> = self.book.runs.keys().copied().collect();
+        let living = self.world.crash(&noted, &known);
+        let again = if self.crashes.percent(SECOND_CRASHES) { Again::Orders } else { Again::Everything };
+        // Whoever awaits it looks again, and what was asked for only now is asked for again.
+        heard.retain(|event| match event {
+            Event::TreeGone { .. } => false,
+            Event::MainFound { run, .. } | Event::MainNotFound { run, .. } | Event::Measured { run, .. } => {
+                !asked.contains(run)
+            }
+            _ => true,
+        });
+        self.hear_of_its_own(&known, &heard, again);
+        let ended = |event: &Event| match event {
+            Event::Exited { run, .. } => known.contains(run).then_some(*run),
+            _ => None,
+        };
+        let vanished = heard.iter().filter_map(ended).collect();
+        let last = self.supervisor.last_run();
+        let found = Found { known: known.clone(), vanished, living, heard, last };
+        let follows = found.follows(again);
+        self.note(|| format!("svinit has crashed and goes on: {follows:?}"));
+        if let Some(run) = follows.strays.intersection(&known).next() {
+            return Err((UNTOUCHED, format!("{run} is killed, and was there before")));
+        }
+        self.world.clear_away(&follows.strays);
+        self.supervisor.number_runs_from(follows.last);
+        self.is_recovering = true;
+        for fact in follows.facts {
+            self.tell(fact)?;
+        }
+        self.is_recovering = false;
+        match before.filter(|_| again == Again::Everything) {
+            Some(before) if self.form() != before => {
+                Err((UNNOTICED, "svinit knows something else".to_owned()))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// What its own hands had told the machine already and had it written down that they were to find out: they do so again.
+    fn hear_of_its_own(&mut self, known: &BTreeSet<RunId>, heard: &[Event], again: Again) {
+        let is_known = |event: &&Event| event.run().is_some_and(|run| known.contains(&run));
+        for event in heard.iter().filter(is_known) {
+            let is_found_again = match event {
+                Event::Passed { .. } | Event::NotPassed { .. } => true,
+                Event::Spawned { .. }
+                | Event::SpawnFailed { .. }
+                | Event::MainFound { .. }
+                | Event::MainNotFound { .. }
+                | Event::Measured { .. } => again == Again::Orders,
+                Event::Tick
+                | Event::Exited { .. }
+                | Event::TreeGone { .. }
+                | Event::Signed { .. }
+                | Event::Asked { .. }
+                | Event::ShutdownAsked { .. } => false,
+            };
+            if is_found_again {
+                self.world.tell_again(event.clone());
+            }
+        }
     }
 
     /// Somebody sees a change and acts upon it at once.
@@ -458,6 +627,10 @@ impl Schedule {
     }
 
     fn look(&mut self, moment: Moment<'_>) -> Result<(), Broken> {
+        if self.doomed.is_some() {
+            // Of this nothing stays.
+            return Ok(());
+        }
         let seen = Seen { book: &self.book, world: &self.world, supervisor: &self.supervisor, moment };
         for promise in &mut self.promises {
             (promise.watch)(&seen).map_err(|what| (promise.sentence, what))?;

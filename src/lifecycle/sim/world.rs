@@ -17,6 +17,17 @@ use crate::lifecycle::time::Time;
 use crate::units::name::UnitName;
 use crate::units::spec::{Argv, Check, Kind, ReadySign};
 
+/// What svinit has written down of its processes.
+pub(super) struct Noted {
+    /// Of each run: whose end it is told, whether the end of all of it is awaited, and whether it is being killed.
+    runs: BTreeMap<RunId, (Option<ProcId>, bool, bool)>,
+    /// Those of which it is on its way that nothing is left.
+    gone: BTreeSet<RunId>,
+    current: BTreeMap<UnitName, RunId>,
+    /// The number of the latest thing that was due then.
+    last: u64,
+}
+
 /// What happens next.
 pub(super) enum Next {
     /// The supervisor is to be told this.
@@ -172,6 +183,9 @@ impl World {
     /// When it makes no sense: a run that never was.
     pub(super) fn perform(&mut self, action: &Action) -> Result<(), String> {
         match action {
+            Action::Spawn { run, unit, .. } if self.runs.contains_key(run) => {
+                return Err(format!("there was a run {run} before the one that {unit} is to have"));
+            }
             Action::Spawn { run, unit, purpose, argv, extra_env } => {
                 self.spawn(*run, unit, *purpose, argv);
                 let about = extra_env.iter().find(|(name, _)| name == "MAINPID");
@@ -214,6 +228,81 @@ impl World {
             | Action::End(_) => {}
         }
         Ok(())
+    }
+
+    /// Whether news of this run are on their way.
+    pub(super) fn has_news_of(&self, run: Option<RunId>) -> bool {
+        let is_of =
+            |due: &Due| matches!(due, Due::Tell(event) if event.run().is_some() && event.run() == run);
+        self.due.values().any(is_of)
+    }
+
+    /// What svinit has written down before it is told `next`.
+    pub(super) fn note(&self, next: &Event) -> Noted {
+        let is_gone = |event: &Event| match event {
+            Event::TreeGone { run } => Some(*run),
+            _ => None,
+        };
+        let on_its_way = |due: &Due| match due {
+            Due::Tell(event) => is_gone(event),
+            _ => None,
+        };
+        Noted {
+            runs: self.runs.iter().map(|(id, run)| (*id, (run.main, run.awaited, run.killing))).collect(),
+            gone: self.due.values().filter_map(on_its_way).chain(is_gone(next)).collect(),
+            current: self.current.clone(),
+            last: self.last,
+        }
+    }
+
+    /// svinit has crashed: what it has not written down of its own doing is lost, what happens to processes is not. Comes
+    /// back with the runs that have a process.
+    pub(super) fn crash(&mut self, noted: &Noted, known: &BTreeSet<RunId>) -> BTreeSet<RunId> {
+        self.current.clone_from(&noted.current);
+        let is_lost = |id: &u64, due: &Due| match due {
+            // Whoever awaits it looks again.
+            Due::Tell(Event::TreeGone { .. }) => true,
+            Due::Tell(Event::MainFound { .. } | Event::MainNotFound { .. } | Event::Measured { .. }) => {
+                *id > noted.last
+            }
+            Due::Tell(event) => event.run().is_some_and(|run| !known.contains(&run)),
+            _ => false,
+        };
+        let lost: Vec<u64> =
+            self.due.iter().filter(|(id, due)| is_lost(id, due)).map(|(id, _)| *id).collect();
+        for id in &lost {
+            self.due.remove(id);
+        }
+        self.queue.retain(|Reverse((_, id))| !lost.contains(id));
+        self.runs.retain(|id, run| noted.runs.contains_key(id) || !run.procs.is_empty());
+        for (id, (main, awaited, killing)) in &noted.runs {
+            let lives = main.filter(|main| self.procs.contains_key(main));
+            let run = self.runs.get_mut(id).expect("a run that was noted");
+            (run.main, run.killing) = (lives, *killing);
+            run.awaited = *awaited || noted.gone.contains(id);
+            self.tell_if_gone(*id);
+        }
+        self.runs.iter().filter(|(_, run)| !run.procs.is_empty()).map(|(id, _)| *id).collect()
+    }
+
+    /// What was made in the turn of the crash is killed, and awaited; what cannot be killed is not.
+    pub(super) fn clear_away(&mut self, strays: &BTreeSet<RunId>) {
+        for id in strays {
+            let Some(run) = self.runs.get_mut(id) else { continue };
+            (run.main, run.killing) = (None, true);
+            for proc in run.procs.clone() {
+                if self.procs[&proc].script.stuck_for.is_zero() {
+                    self.end(proc, ExitStatus::Signal { number: 9, core: false }, false);
+                } else {
+                    self.kill(proc);
+                }
+            }
+        }
+    }
+
+    /// It is told once more.
+    pub(super) fn tell_again(&mut self, event: Event) {
+        self.put(self.now, Due::Tell(event));
     }
 
     /// Whether any process of this run lives.

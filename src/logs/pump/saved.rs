@@ -162,10 +162,12 @@ impl Pump {
         runs.collect()
     }
 
-    /// The pipes alone: what it takes to go on after a crash.
+    /// The pipes alone: what it takes to go on after a crash. Without the half lines: they are read on for long until that,
+    /// and the beginning of an old line must not come before the end of a new one.
     #[must_use]
     pub fn save_pipes(&self, luggage: &mut Luggage) -> SavedLogs {
-        let (pipes, runs) = (self.pipes_left(luggage), self.runs_left(luggage));
+        let (mut pipes, runs) = (self.pipes_left(luggage), self.runs_left(luggage));
+        pipes.iter_mut().for_each(|pipe| pipe.half = Blob::default());
         SavedLogs { pipes, runs, seq: self.intake.seq(), ..SavedLogs::default() }
     }
 

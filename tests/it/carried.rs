@@ -1,0 +1,148 @@
+//! What an upgrade carries over, thing by thing: numbers of runs, moments, counts, held sockets, the memory of the log; and
+//! the only change of a unit that it waits for.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use crate::fixture::{Setup, Svinit, kill};
+
+const SLEEP: &str = r#"command = ["sleep", "600"]"#;
+
+fn upgrade(svinit: &Svinit) {
+    let answer = svinit.svctl("upgrade");
+    assert_eq!(answer.code, 0, "{answer:?}\n{}", svinit.output());
+}
+
+/// The number of the run that this process is of, as its tag says.
+fn run_of(pid: Option<i32>) -> u64 {
+    let limits = fs::read_to_string(format!("/proc/{}/limits", pid.unwrap())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max realtime timeout")).unwrap();
+    let soft: u64 = line.split_whitespace().nth(3).unwrap().parse().unwrap();
+    soft - (1 << 60)
+}
+
+#[test]
+fn runs_are_numbered_on_after_an_upgrade() {
+    let svinit = Setup::new().replaceable().unit("web", SLEEP).unit("api", SLEEP).start();
+    let (web, api) = (svinit.wait_for("web", "ready"), svinit.wait_for("api", "ready"));
+    let latest = run_of(web).max(run_of(api));
+    upgrade(&svinit);
+    assert_eq!(svinit.svctl("restart web").code, 0);
+    let new = svinit.wait_for_another("web", "ready", web);
+    assert!(run_of(new) > latest, "{} after {latest}", run_of(new));
+}
+
+#[test]
+fn moments_that_were_waited_for_come_when_they_were_due() {
+    let svinit = Setup::new()
+        .replaceable()
+        .unit("bad", "command = [\"false\"]\nrestart.delay = \"4s\"\nrestart.jitter = 0.0\nrestart.limit = 0")
+        .start();
+    svinit.wait_for("bad", "backoff");
+    let before = svinit.status("bad");
+    upgrade(&svinit);
+    let after = svinit.status("bad");
+    // The pause goes on, and does not begin anew.
+    assert_eq!(before["since"], after["since"]);
+    let left = |status: &serde_json::Value| status["retry_ms"].as_u64().unwrap();
+    assert!(left(&after) < left(&before), "{before} {after}");
+    svinit.wait_for_event("bad", "is tried again", |unit| unit["state"] == "starting");
+}
+
+#[test]
+fn counters_of_the_metrics_go_on() {
+    let svinit = Setup::new().replaceable().http().unit("web", SLEEP).start();
+    let mut pid = svinit.wait_for("web", "ready");
+    for _ in 0..3 {
+        kill(pid.unwrap(), "KILL");
+        pid = svinit.wait_for_another("web", "ready", pid);
+    }
+    let counts = || -> Vec<(String, f64)> {
+        let mut stream = TcpStream::connect(svinit.http()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let of_counter = |line: &&str| {
+            let name = line.split(['{', ' ']).next().unwrap_or_default();
+            name.ends_with("_total") && !line.starts_with('#')
+        };
+        let pair = |line: &str| {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            (name.to_owned(), value.parse().unwrap())
+        };
+        text.lines().filter(of_counter).map(pair).collect()
+    };
+    let before = counts();
+    assert!(before.iter().any(|(name, value)| name.contains("restarts") && *value == 3.0), "{before:?}");
+    upgrade(&svinit);
+    let after = counts();
+    for (name, value) in &before {
+        let (_, now) =
+            after.iter().find(|(other, _)| other == name).unwrap_or_else(|| panic!("{name} is gone"));
+        assert!(now >= value, "{name} was {value} and is {now}");
+    }
+}
+
+#[test]
+fn what_waits_in_a_held_socket_waits_through_an_upgrade() {
+    let at = "127.11.84.3:18431";
+    // It serves nobody before it is told to.
+    let unit = format!(
+        "command = [\"python3\", \"-c\", \"{}\"]\nsockets.http = \"{at}\"\n",
+        "import os, socket, time\\nwhile not os.path.exists('{dir}/go'): time.sleep(0.01)\\nlistener = socket.socket(fileno=3)\\nwhile True:\\n  client, _ = listener.accept()\\n  client.sendall(b'served')\\n  client.close()"
+    );
+    let svinit = Setup::new().replaceable().unit("web", &unit).start();
+    let pid = svinit.wait_for("web", "ready");
+    let mut clients: Vec<TcpStream> = (0..5).map(|_| TcpStream::connect(at).unwrap()).collect();
+    upgrade(&svinit);
+    clients.extend((0..5).map(|_| TcpStream::connect(at).unwrap()));
+    // It is svinit that holds it: a restart still finds who waits.
+    assert_eq!(svinit.svctl("restart web").code, 0);
+    svinit.wait_for_another("web", "ready", pid);
+    fs::write(svinit.path("go"), "").unwrap();
+    for mut client in clients {
+        client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let mut said = String::new();
+        client.read_to_string(&mut said).unwrap();
+        assert_eq!(said, "served");
+    }
+}
+
+#[test]
+fn the_lines_kept_in_memory_are_still_there_after_an_upgrade() {
+    let says = "command = [\"sh\", \"-c\", \"for i in 1 2 3 4 5; do echo line $i; done; exec sleep 600\"]";
+    let svinit = Setup::new().replaceable().unit("web", says).start();
+    svinit.wait_for_line("web | line 5");
+    let before = svinit.svctl("logs web").stdout;
+    upgrade(&svinit);
+    let after = svinit.svctl("logs web").stdout;
+    assert!(before.contains("line 1") && after.starts_with(&before), "{before}\n{after}");
+}
+
+#[test]
+fn an_upgrade_waits_for_nobody_who_has_not_taken_over_what_an_update_wants() {
+    let unit = |word: &str| {
+        let ready = "ready.log = \"^up$\"\nready.timeout = \"10m\"\nrestart.mode = \"start-first\"\n";
+        format!(
+            "shell = \"while [ ! -e {{dir}}/{word} ]; do sleep 0.01; done; echo up; exec sleep 600\"\n{ready}"
+        )
+    };
+    let svinit = Setup::new().replaceable().unit("web", &unit("old")).start();
+    fs::write(svinit.path("old"), "").unwrap();
+    let pid = svinit.wait_for("web", "ready");
+    let text = unit("new").replace("{dir}", &svinit.path("").display().to_string());
+    fs::write(svinit.path("units/web.toml"), text).unwrap();
+    assert_eq!(svinit.svctl("update --no-wait").code, 0);
+    let refused = svinit.svctl("upgrade");
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stderr.contains("web has not taken its new definition over yet"), "{refused:?}");
+    assert_eq!(svinit.wait_for("web", "ready"), pid);
+    fs::write(svinit.path("new"), "").unwrap();
+    let new = svinit.wait_for_another("web", "ready", pid);
+    svinit.wait_for_event("web", "stands alone", |unit| unit["beside"].as_array().is_none_or(Vec::is_empty));
+    upgrade(&svinit);
+    assert_eq!(svinit.wait_for("web", "ready"), new);
+}
