@@ -4,12 +4,14 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
 
-use svinit::cli::{svctl, svinit as daemon};
+use svinit::cli::{shims, svctl, svinit as daemon};
 
 fn main() -> ExitCode {
     let (name, args) = personality(std::env::args_os().collect());
-    let exit = match name.to_str() {
-        Some("svctl") => svctl::main(args),
+    let name = name.to_str().unwrap_or_default();
+    let exit = match (name, shims::named(name)) {
+        ("svctl", _) => svctl::main(args),
+        (_, Some(shim)) => shims::main(shim, args),
         // Whatever else the file was renamed to: it is the supervisor.
         _ => daemon::main(args),
     };

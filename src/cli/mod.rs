@@ -2,5 +2,6 @@
 
 pub mod exit;
 mod render;
+pub mod shims;
 pub mod svctl;
 pub mod svinit;

@@ -6,7 +6,7 @@ use crate::client::error::Error;
 
 /// A verb that ends early.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(in crate::cli) enum Failure {
     /// The supervisor was not reached or said no.
     Client(Error),
     /// This, in these words.
@@ -14,15 +14,15 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    pub(super) fn usage(text: impl Into<String>) -> Self {
+    pub(in crate::cli) fn usage(text: impl Into<String>) -> Self {
         Self::Said(Exit::Usage, text.into())
     }
 
-    pub(super) fn failed(text: impl Into<String>) -> Self {
+    pub(in crate::cli) fn failed(text: impl Into<String>) -> Self {
         Self::Said(Exit::Failed, text.into())
     }
 
-    pub(super) fn exit(&self) -> Exit {
+    pub(in crate::cli) fn exit(&self) -> Exit {
         match self {
             Self::Said(exit, _) => *exit,
             Self::Client(Error::Unreachable { .. } | Error::Lost { .. }) => Exit::NoSupervisor,
@@ -40,7 +40,7 @@ impl Failure {
     }
 
     /// Says it on stderr and gives the status.
-    pub(super) fn tell(&self, session: &mut Session) -> Exit {
+    pub(in crate::cli) fn tell(&self, session: &mut Session) -> Exit {
         let text = match self {
             Self::Client(error) => error.to_string(),
             Self::Said(_, text) => text.clone(),

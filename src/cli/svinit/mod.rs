@@ -6,7 +6,7 @@ mod run;
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::cli::exit::Exit;
 use crate::cli::svctl;
@@ -70,13 +70,17 @@ fn check(options: Options) -> Exit {
 }
 
 fn link(dir: &Path) -> Exit {
+    let path: Vec<PathBuf> = std::env::var_os("PATH").iter().flat_map(std::env::split_paths).collect();
     let made = std::env::current_exe()
         .map_err(|error| format!("cannot find the executable that is running: {error}"))
-        .and_then(|executable| links::make(dir, &executable));
+        .and_then(|executable| links::make(dir, &executable, &path));
     match made {
         Ok(links) => {
-            for link in links {
+            for link in links.made {
                 say(&link.display().to_string());
+            }
+            for tool in links.left {
+                complain(&format!("svinit: {} is there, so nothing stands in for it", tool.display()));
             }
             Exit::Done
         }
