@@ -21,7 +21,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("runtime", &["units", "lifecycle", "os", "net", "logs"]),
     ("client", &["api", "net"]),
     ("http", &["units", "api", "lifecycle", "runtime"]),
-    ("control", &["units", "api", "lifecycle", "logs", "runtime", "http"]),
+    ("control", &["units", "api", "lifecycle", "net", "logs", "runtime", "http"]),
     ("cli", &["units", "api", "lifecycle", "os", "net", "logs", "runtime", "client", "http", "control"]),
 ];
 

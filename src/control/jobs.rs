@@ -42,7 +42,7 @@ pub(crate) async fn post(
     let reader = shared.handle.reader().clone();
     let units = names::resolve(&reader.set(), request.units.iter().map(String::as_str))?;
     let command = command(&request, units.clone())?;
-    tracing::info!("{} of {} was asked for by {}", word(request.verb), list(&units), visitor.peer.words());
+    tracing::info!("{} of {} was asked for by {}", word(request.verb), list(&units), visitor.who.words());
 
     // Before the command is sent, so that neither a change nor the PID before it is missed.
     let changes = reader.changes();

@@ -72,7 +72,7 @@ pub(crate) async fn reopen(
     State(shared): State<Shared>,
     Extension(visitor): Extension<Visitor>,
 ) -> Result<StatusCode, Refused> {
-    tracing::info!("reopening of log files was asked for by {}", visitor.peer.words());
+    tracing::info!("reopening of log files was asked for by {}", visitor.who.words());
     shared.handle.reopen_logs().await?;
     Ok(StatusCode::NO_CONTENT)
 }

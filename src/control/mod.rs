@@ -12,6 +12,7 @@ pub(crate) mod names;
 mod openapi;
 pub mod peer;
 pub(crate) mod refusal;
+pub mod remote;
 pub mod routes;
 pub(crate) mod samples;
 pub mod server;

@@ -8,6 +8,8 @@
 //! nobody else connect. Credentials show the primary group only, and most people are in such a group by a supplementary
 //! one: checking again here would turn away exactly those for whom the group was made.
 
+use std::net::SocketAddr;
+
 /// What a peer may do. Ordered: who may operate may read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Access {
@@ -38,6 +40,26 @@ pub struct Peer {
     pub uid: u32,
     /// Effective group.
     pub gid: u32,
+}
+
+/// Who makes a request, in whatever way it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// Over the socket.
+    Local(Peer),
+    /// Over TCP, from there.
+    Remote(SocketAddr),
+}
+
+impl Who {
+    /// As in a log line.
+    #[must_use]
+    pub fn words(&self) -> String {
+        match self {
+            Self::Local(peer) => peer.words(),
+            Self::Remote(address) => format!("the holder of the token at {}", address.ip()),
+        }
+    }
 }
 
 impl Peer {

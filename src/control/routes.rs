@@ -140,7 +140,7 @@ async fn guard(State(needed): State<Access>, request: Request, next: Next) -> Re
             "{} {} was refused to {}",
             request.method(),
             request.uri().path(),
-            visitor.peer.words()
+            visitor.who.words()
         );
     }
     closing(refused.into_response())

@@ -11,13 +11,14 @@ use hyper::Request;
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::api::status::Refusal;
 use crate::control::events;
 use crate::control::jobs;
 use crate::control::logs;
-use crate::control::peer::{Access, Peer, Policy};
+use crate::control::peer::{Access, Peer, Policy, Who};
 use crate::control::refusal::Refused;
 use crate::control::routes::app;
 use crate::control::stream::{self, Form, Line, Topic};
@@ -32,13 +33,14 @@ const CONNECTIONS_MAX: usize = 64;
 const CONNECTIONS_OF_ONE_MAX: usize = 8;
 
 /// The head may take as long as an idle connection may stay. Streams live on.
-const LIMITS: Limits = Limits { head_timeout: Duration::from_secs(5), head_bytes: 16 << 10, headers: 64 };
+pub(super) const LIMITS: Limits =
+    Limits { head_timeout: Duration::from_secs(5), head_bytes: 16 << 10, headers: 64 };
 
 /// Who makes a request, as its connection was judged.
 #[derive(Clone, Debug)]
 pub struct Visitor {
     /// Who.
-    pub peer: Peer,
+    pub who: Who,
     /// What it may do, or why nothing.
     pub admitted: Result<Access, String>,
 }
@@ -51,7 +53,7 @@ pub async fn serve(listener: UnixListener, handle: Handle, policy: Policy, rejoi
     for Rejoined { fd, answer, .. } in rejoined {
         let stream = UnixStream::from_std(std::os::unix::net::UnixStream::from(fd));
         match (stream, answer) {
-            (Ok(stream), Some(answer)) => go_on(stream, answer, &handle, &seats),
+            (Ok(stream), Some(answer)) => go_on(stream, Door::Control, answer, &handle, seats.take(None)),
             (Ok(stream), None) => receive(stream, &app, &seats, &policy, &clients),
             // It is none, and nothing is lost with it.
             (Err(_), _) => {}
@@ -86,7 +88,12 @@ fn receive(stream: UnixStream, app: &Router, seats: &Seats, policy: &Policy, cli
     match seats.take(counted) {
         Some(seat) => {
             let plugged = clients.plug(stream.as_raw_fd(), Door::Control);
-            let visited = visit(stream, app.clone(), Visitor { peer, admitted }, Arc::clone(&plugged.wire));
+            let visited = visit(
+                stream,
+                app.clone(),
+                Visitor { who: Who::Local(peer), admitted },
+                Arc::clone(&plugged.wire),
+            );
             tokio::spawn(async move {
                 visited.await;
                 drop(plugged);
@@ -98,11 +105,17 @@ fn receive(stream: UnixStream, app: &Router, seats: &Seats, policy: &Policy, cli
 }
 
 /// Goes on with an answer that a svinit before this one has begun.
-fn go_on(stream: UnixStream, answer: Answer, handle: &Handle, seats: &Seats) {
+pub(super) fn go_on(
+    stream: impl AsyncRead + AsyncWrite + AsRawFd + Unpin + Send + 'static,
+    door: Door,
+    answer: Answer,
+    handle: &Handle,
+    seat: Option<Seat>,
+) {
     let Answer { framing, topic, notes, changes, lines } = answer;
     // One whose topic nobody understands any more sees its connection end.
     let Ok(topic) = serde_json::from_value::<Topic>(topic) else { return };
-    let (seat, plugged) = (seats.take(None), handle.clients().plug(stream.as_raw_fd(), Door::Control));
+    let plugged = handle.clients().plug(stream.as_raw_fd(), door);
     let (wire, reader) = (Arc::clone(&plugged.wire), handle.reader().clone());
     let line = Line { wire: Arc::clone(&wire), framing, topic: topic.clone() };
     tokio::spawn(async move {
@@ -151,7 +164,7 @@ fn turn_away(stream: &UnixStream) {
     let _ = stream.try_write(canned(&refused.refusal).as_bytes());
 }
 
-fn canned(refusal: &Refusal) -> String {
+pub(super) fn canned(refusal: &Refusal) -> String {
     let body = serde_json::to_string(refusal).expect("texts in a struct are always JSON");
     format!(
         "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
@@ -161,7 +174,7 @@ fn canned(refusal: &Refusal) -> String {
 
 /// How many are here, and of which users.
 #[derive(Clone, Debug, Default)]
-struct Seats {
+pub(super) struct Seats {
     taken: Arc<Mutex<Taken>>,
 }
 
@@ -173,14 +186,14 @@ struct Taken {
 
 /// One connection; dropping it makes room for another.
 #[derive(Debug)]
-struct Seat {
+pub(super) struct Seat {
     seats: Seats,
     user: Option<u32>,
 }
 
 impl Seats {
     /// `user` is the one to count it for, if any.
-    fn take(&self, user: Option<u32>) -> Option<Seat> {
+    pub(super) fn take(&self, user: Option<u32>) -> Option<Seat> {
         let mut taken = self.lock();
         if taken.all >= CONNECTIONS_MAX {
             return None;

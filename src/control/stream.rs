@@ -16,8 +16,7 @@ use hyper::header::{CACHE_CONTROL, CONTENT_TYPE};
 use hyper::http::Response;
 use hyper::{StatusCode, Version};
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 use crate::control::jobs;
@@ -134,8 +133,12 @@ pub(crate) fn value(topic: &Topic) -> serde_json::Value {
 }
 
 /// Goes on with the answer on `stream`, which a svinit before this one has begun; its pieces are made by `task`.
-pub(crate) async fn go_on<F>(mut stream: UnixStream, line: Line, form: Form, task: impl FnOnce(Sink) -> F)
-where
+pub(crate) async fn go_on<F>(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    line: Line,
+    form: Form,
+    task: impl FnOnce(Sink) -> F,
+) where
     F: Future<Output = Result<(), Left>> + Send + 'static,
 {
     let (sink, mut coming) = sink(form, Some(&line));

@@ -38,8 +38,8 @@ pub(crate) async fn shutdown(
     State(shared): State<Shared>,
     Extension(visitor): Extension<Visitor>,
 ) -> Result<StatusCode, Refused> {
-    tracing::info!("shutdown was asked for by {}", visitor.peer.words());
-    shared.handle.shutdown(format!("svctl shutdown ({})", visitor.peer.words())).await?;
+    tracing::info!("shutdown was asked for by {}", visitor.who.words());
+    shared.handle.shutdown(format!("svctl shutdown ({})", visitor.who.words())).await?;
     Ok(StatusCode::ACCEPTED)
 }
 

@@ -63,7 +63,7 @@ async fn renew(
     let changes = reader.changes();
     let all: Vec<UnitName> = reader.set().units.keys().cloned().collect();
     let before = Story::about(&reader, all);
-    let who = visitor.peer.words();
+    let who = visitor.who.words();
     let planned = shared.handle.update(renewal, is_dry, who).await?;
     let Planned { difference, warnings, job: notes } = planned.map_err(|why| match why {
         Unplanned::Unsound(problems) => Refused::bad_configuration(

@@ -33,7 +33,7 @@ pub(crate) async fn post(
     version: Version,
 ) -> Result<Response<Body>, Refused> {
     let extent = if how?.only_try { Extent::Try } else { Extent::Change };
-    let who = visitor.peer.words();
+    let who = visitor.who.words();
     if extent == Extent::Change {
         tracing::info!("upgrade was asked for by {who}");
     }

@@ -154,6 +154,8 @@ pub struct Assembled {
     pub handle: Handle,
     /// For the control server.
     pub control: Option<UnixListener>,
+    /// For the same over TCP.
+    pub remote: Option<TcpListener>,
     /// Its clients of before, who wait for the rest of an answer.
     pub rejoined: Vec<Rejoined>,
     /// For the public server.
@@ -203,6 +205,12 @@ pub fn assemble(early: Early, mut wishes: Wishes, arrival: Option<Arrival>) -> R
         None => http_listener(wishes.http)?,
     };
     let copy = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().doing(|| "copy a listener".to_owned());
+    let remote = match &mut legacy {
+        // One that the first svinit did not have is not opened by the next: the settings are those of the boot.
+        Some(legacy) => legacy.remote(),
+        None => remote_listener(&wishes.daemon)?,
+    };
+    let remote_copy = remote.as_ref().map(|listener| copy(listener.as_fd())).transpose()?;
     let control_copy = match (&control.listener, &control.path) {
         (Some(listener), Some(path)) => Some((copy(listener.as_fd())?, path.clone())),
         (Some(_) | None, _) => None,
@@ -241,7 +249,7 @@ pub fn assemble(early: Early, mut wishes: Wishes, arrival: Option<Arrival>) -> R
     traces.dir = Some(dir.clone());
     let words = match &legacy {
         Some(legacy) => legacy.first_words(wishes.set.units.len()),
-        None => first_words(&early.posture, &control, &http, wishes.set.units.len()),
+        None => first_words(&early.posture, &control, remote.as_ref(), &http, wishes.set.units.len()),
     };
     let level = match legacy.as_ref().map(|legacy| &legacy.how) {
         Some(How::Crash(_)) => LogLevel::Error,
@@ -329,6 +337,7 @@ pub fn assemble(early: Early, mut wishes: Wishes, arrival: Option<Arrival>) -> R
         sources: std::mem::take(&mut wishes.texts),
         control: control_copy,
         http: http_copy,
+        remote: remote_copy,
         groups: places,
         before: legacy.as_mut().and_then(|legacy| legacy.before.take()),
         recoveries: legacy.as_mut().map(|legacy| std::mem::take(&mut legacy.recoveries)).unwrap_or_default(),
@@ -353,7 +362,8 @@ pub fn assemble(early: Early, mut wishes: Wishes, arrival: Option<Arrival>) -> R
         driver.succeed();
         rejoined = driver.rejoin(std::mem::take(clients), left);
     }
-    Ok(Assembled { driver, handle, control: control.listener, rejoined, http: http.listener, traces })
+    let (control, http) = (control.listener, http.listener);
+    Ok(Assembled { driver, handle, control, remote, rejoined, http, traces })
 }
 
 /// What the machine needs to know of `svinit.toml`.
@@ -434,6 +444,11 @@ impl Legacy {
         Control { listener, path: Some(path), warning: None }
     }
 
+    fn remote(&mut self) -> Option<TcpListener> {
+        let listener = self.place.remote.take().and_then(|fd| self.left.fd(fd))?;
+        TcpListener::from_std(std::net::TcpListener::from(listener)).ok()
+    }
+
     fn http(&mut self) -> Http {
         let listener =
             self.place.http.take().and_then(|fd| self.left.fd(fd)).map(std::net::TcpListener::from);
@@ -466,11 +481,20 @@ pub(super) fn descriptors(set: &UnitSet) -> usize {
 }
 
 /// Who we are and how we are reached.
-fn first_words(posture: &Posture, control: &Control, http: &Http, units: usize) -> String {
+fn first_words(
+    posture: &Posture,
+    control: &Control,
+    remote: Option<&TcpListener>,
+    http: &Http,
+    units: usize,
+) -> String {
     let mut words = format!("svinit {} as PID {}", env!("CARGO_PKG_VERSION"), posture.pid);
     words += &if units == 1 { ", 1 unit".to_owned() } else { format!(", {units} units") };
     if let Some(path) = &control.path {
         words += &format!(", control socket {}", path.display());
+    }
+    if let Some(at) = remote.and_then(|listener| listener.local_addr().ok()) {
+        words += &format!(", control API for who has the token at {at}");
     }
     if let Some(at) = http.listener.as_ref().and_then(|listener| listener.local_addr().ok()) {
         words += &format!(", health at http://{at}/health");
@@ -531,12 +555,19 @@ struct Http {
     warning: Option<String>,
 }
 
+fn bind(at: SocketAddr) -> io::Result<TcpListener> {
+    let listener = std::net::TcpListener::bind(at)?;
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
+}
+
+/// Only where it was asked for, and then it must be possible.
+fn remote_listener(daemon: &DaemonSpec) -> Result<Option<TcpListener>, Error> {
+    let doing = |at: SocketAddr| move || format!("serve the control API at {at}");
+    daemon.control_listen.map(|at| bind(at).doing(doing(at))).transpose()
+}
+
 fn http_listener(wish: HttpWish) -> Result<Http, Error> {
-    let bind = |at: SocketAddr| -> io::Result<TcpListener> {
-        let listener = std::net::TcpListener::bind(at)?;
-        listener.set_nonblocking(true)?;
-        TcpListener::from_std(listener)
-    };
     let doing = |at: SocketAddr| move || format!("serve /health at {at}");
     match wish {
         HttpWish::Off => Ok(Http { listener: None, warning: None }),

@@ -56,6 +56,8 @@ pub enum Door {
     Control,
     /// The listener of `/health`.
     Public,
+    /// The control API over TCP.
+    Remote,
 }
 
 /// An answer that goes on.

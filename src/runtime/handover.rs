@@ -84,6 +84,9 @@ pub struct Place {
     pub control: Option<(Kept, PathBuf)>,
     /// The listener of `/health`.
     pub http: Option<Kept>,
+    /// The listener of the control API over TCP.
+    #[serde(default)]
+    pub remote: Option<Kept>,
     /// For notify sockets and credentials.
     pub dir: PathBuf,
     /// The limits that the first svinit was given.

@@ -55,6 +55,7 @@ pub(super) struct Surroundings {
     pub(super) sources: Vec<Source>,
     pub(super) control: Option<(OwnedFd, PathBuf)>,
     pub(super) http: Option<OwnedFd>,
+    pub(super) remote: Option<OwnedFd>,
     pub(super) groups: Places,
     pub(super) clients: Clients,
     pub(super) jobs: JobNumbers,
@@ -264,6 +265,7 @@ impl Driver {
         let place = Place {
             control: self.surroundings.control.as_ref().map(|(fd, path)| (keep(fd), path.clone())),
             http: self.surroundings.http.as_ref().map(&mut keep),
+            remote: self.surroundings.remote.as_ref().map(&mut keep),
             dir: self.hands.setting.dir.clone(),
             given: self.hands.setting.given,
             started: info.started,

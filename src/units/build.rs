@@ -599,15 +599,30 @@ fn sandbox_of(keys: SandboxTable) -> Sandbox {
     Sandbox { no_new_privileges: no_new_privileges.value, capabilities: capabilities.value.map(names) }
 }
 
+/// Notes what contradicts itself in `svinit.toml`.
+pub(crate) fn check_daemon(file: &DaemonFile, reader: &mut Reader<'_>) {
+    let ControlTable { listen, token_file, .. } = &file.control.keys;
+    let is_open = listen.value.is_some_and(|listen| listen.0.is_some());
+    if let Some(at) = listen.at.filter(|_| is_open && !token_file.is_written()) {
+        reader.error_with_help(
+            at,
+            "the control API is not served over TCP without a token",
+            "write token_file = \"/run/secrets/svinit_token\", a file with 16 characters or more",
+        );
+    }
+}
+
 /// The daemon's settings and the defaults of units.
 pub(crate) fn daemon(file: DaemonFile) -> (DaemonSpec, DefaultsTable) {
     let DaemonFile { shutdown_timeout, fork_rate, control, http, log, defaults } = file;
-    let ControlTable { socket_group, allow_other_namespaces } = control.keys;
+    let ControlTable { socket_group, allow_other_namespaces, listen: remote, token_file } = control.keys;
     let HttpTable { listen } = http.keys;
     let DaemonLogTable { format, level, buffer_total } = log.keys;
     let spec = DaemonSpec {
         socket_group: socket_group.value.map(|group| group.0),
         allow_other_namespaces: allow_other_namespaces.get(),
+        control_listen: remote.value.and_then(|listen| listen.0),
+        control_token_file: token_file.value.map(|path| path.0),
         http_listen: listen.value.map(|listen| listen.0),
         log_format: format.value.map(|format| format.0),
         log_level: level.get().0,

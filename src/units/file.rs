@@ -379,6 +379,11 @@ table! {
         socket_group: Key<Owner> => "the owner only", Boot;
         /// Accept a peer from another PID namespace, whose credentials cannot be trusted.
         allow_other_namespaces: Key<bool> = "false", Boot;
+        /// Address and port where the same API is served over TCP to who has the token, or `"off"`. Put no more than a
+        /// private network of containers there: it is not encrypted.
+        listen: Key<Listen> => "off", Boot;
+        /// File with the token for `listen`: one line of 16 characters or more. svinit does not start without it.
+        token_file: Key<AbsolutePath> => "none, so `listen` cannot be set", Boot;
     }
 }
 

@@ -175,6 +175,7 @@ fn read_daemon(
     let view = View { name: String::new(), at: None, layers };
     let mut reader = Reader::new(sources, env, DaemonFile::KEYS);
     let mut file = DaemonFile::read(&view, &mut reader);
+    build::check_daemon(&file, &mut reader);
     notes.append(&mut reader.notes);
     file.fill(&DAEMON_DEFAULTS);
     // The defaults of units have defaults of their own, which must not look as if they were written here.

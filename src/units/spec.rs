@@ -604,6 +604,10 @@ pub struct DaemonSpec {
     pub socket_group: Option<String>,
     /// Accept a peer whose PID namespace is another, so that its credentials cannot be trusted.
     pub allow_other_namespaces: bool,
+    /// Where the control API is served over TCP; `None`: nowhere.
+    pub control_listen: Option<SocketAddr>,
+    /// Whoever knows what is in this file may use that.
+    pub control_token_file: Option<PathBuf>,
     /// The public listener: `Some(None)` is off, `None` leaves it to the command line and the default.
     pub http_listen: Option<Option<SocketAddr>>,
     /// Text or JSON lines.
@@ -647,6 +651,8 @@ impl Default for DaemonSpec {
         Self {
             socket_group: None,
             allow_other_namespaces: false,
+            control_listen: None,
+            control_token_file: None,
             http_listen: None,
             log_format: None,
             log_level: LogLevel::Info,

@@ -37,6 +37,7 @@ mod pid_files;
 mod pid_reuse;
 mod posture;
 mod privileges;
+mod remote;
 mod shims;
 mod signals;
 mod socket;

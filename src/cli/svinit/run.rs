@@ -9,11 +9,14 @@ use crate::cli::exit::Exit;
 use crate::cli::svinit::options::{Options, UNITS_DEFAULT};
 use crate::cli::svinit::{Errand, complain, say};
 use crate::control::peer::{Access, Policy};
+use crate::control::remote;
 use crate::control::server as control;
 use crate::http::server as http;
 use crate::lifecycle::action::End;
 use crate::lifecycle::supervisor::Supervisor;
+use crate::net::token::Token;
 use crate::os::clock;
+use crate::os::credentials;
 use crate::os::error::Error;
 use crate::os::posture::{self, Posture};
 use crate::runtime::boot::{self, Assembled, Early, HttpWish, Wishes};
@@ -236,15 +239,27 @@ fn http_wish(asked: Option<Option<SocketAddr>>, daemon: &DaemonSpec, role: Role,
 async fn serve(early: Early, wishes: Wishes, arrival: Option<Arrival>) -> Exit {
     let is_lone = wishes.role == Role::Command;
     let policy = policy(&wishes.daemon, early.posture.uid);
-    let Assembled { driver, handle, control, rejoined, http, traces } =
+    let token = match token(&wishes.daemon) {
+        Ok(token) => token,
+        Err(why) => {
+            complain(&format!("svinit: {why}"));
+            return Exit::BadConfiguration;
+        }
+    };
+    let Assembled { driver, handle, control, remote, rejoined, http, traces } =
         match boot::assemble(early, wishes, arrival) {
             Ok(assembled) => assembled,
             Err(error) => return refuse(&error),
         };
-    let (visitors, rejoined) = rejoined.into_iter().partition(|client| client.door == Door::Public);
+    let (visitors, rejoined): (Vec<_>, Vec<_>) =
+        rejoined.into_iter().partition(|client| client.door == Door::Public);
+    let (holders, rejoined) = rejoined.into_iter().partition(|client| client.door == Door::Remote);
     if let Some(listener) = http {
         let (reader, clients) = (handle.reader().clone(), handle.clients().clone());
         tokio::spawn(http::serve(listener, reader, clients, visitors));
+    }
+    if let (Some(listener), Some(token)) = (remote, token) {
+        tokio::spawn(remote::serve(listener, handle.clone(), token, holders));
     }
     if let Some(listener) = control {
         tokio::spawn(control::serve(listener, handle, policy, rejoined));
@@ -265,6 +280,15 @@ async fn serve(early: Early, wishes: Wishes, arrival: Option<Arrival>) -> Exit {
     }
     drop(traces);
     Exit::Of(status)
+}
+
+/// What opens the control API over TCP, if that is served.
+fn token(daemon: &DaemonSpec) -> Result<Option<Token>, String> {
+    let Some(at) = daemon.control_listen else { return Ok(None) };
+    let cannot = |why: String| format!("cannot serve the control API at {at}: {why}");
+    let path = daemon.control_token_file.as_ref().ok_or_else(|| cannot("it has no token_file".to_owned()))?;
+    let text = credentials::read_secret(path).map_err(|error| cannot(error.to_string()))?;
+    Token::new(&text).map(Some).map_err(|why| cannot(format!("the token in {} {why}", path.display())))
 }
 
 /// Who may use the control socket. Its group is let in by the socket's mode, and may do what its owner may.

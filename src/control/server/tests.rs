@@ -11,7 +11,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tower::ServiceExt;
 
 use super::{CONNECTIONS_MAX, CONNECTIONS_OF_ONE_MAX, Seats, Visitor, serve};
-use crate::control::peer::{Access, Peer, Policy};
+use crate::control::peer::{Access, Peer, Policy, Who};
 use crate::control::routes::{ROUTES, app};
 use crate::lifecycle::event::Command;
 use crate::lifecycle::state::{Health, Label};
@@ -20,7 +20,7 @@ use crate::runtime::handle::{Ask, CHANGES_BACKLOG};
 use crate::runtime::world::{World, line, name, view, world};
 
 const ROOT: Peer = Peer { pid: Some(7), uid: 0, gid: 0 };
-pub(crate) const OWNER: Visitor = Visitor { peer: ROOT, admitted: Ok(Access::Operate) };
+pub(crate) const OWNER: Visitor = Visitor { who: Who::Local(ROOT), admitted: Ok(Access::Operate) };
 
 fn request(method: &str, target: &str, body: &str) -> Request<Body> {
     Request::builder().method(method).uri(target).extension(OWNER).body(Body::from(body.to_owned())).unwrap()
@@ -69,7 +69,7 @@ async fn an_unknown_name_is_answered_with_what_was_meant() {
 #[tokio::test]
 async fn a_stranger_is_refused_on_every_path_with_a_reason() {
     let world = world().drive();
-    let stranger = Visitor { peer: Peer { uid: 9, ..ROOT }, admitted: Err("not you".into()) };
+    let stranger = Visitor { who: Who::Local(Peer { uid: 9, ..ROOT }), admitted: Err("not you".into()) };
     let everything = ROUTES.iter().map(|route| (route.method.as_str(), route.path));
     for (method, path) in everything.chain([("GET", "/nowhere"), ("DELETE", "/v1/units")]) {
         let mut request = request(method, &path.replace("{name}", "web"), "");
@@ -88,7 +88,7 @@ async fn who_may_only_look_cannot_operate() {
     let world = world().drive();
     for route in ROUTES {
         let mut request = request(route.method.as_str(), &route.path.replace("{name}", "web"), "");
-        request.extensions_mut().insert(Visitor { peer: ROOT, admitted: Ok(Access::Read) });
+        request.extensions_mut().insert(Visitor { who: Who::Local(ROOT), admitted: Ok(Access::Read) });
         let status = app(world.handle.clone()).oneshot(request).await.unwrap().status();
         assert_eq!(status == StatusCode::FORBIDDEN, route.access == Access::Operate, "{}", route.path);
     }
