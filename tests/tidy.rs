@@ -22,7 +22,23 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("client", &["api", "net"]),
     ("http", &["units", "api", "lifecycle", "runtime"]),
     ("control", &["units", "api", "lifecycle", "net", "logs", "runtime", "http"]),
-    ("cli", &["units", "api", "lifecycle", "os", "net", "logs", "runtime", "client", "http", "control"]),
+    ("manager", &["units", "api", "os", "net", "client"]),
+    (
+        "cli",
+        &[
+            "units",
+            "api",
+            "lifecycle",
+            "os",
+            "net",
+            "logs",
+            "runtime",
+            "client",
+            "http",
+            "control",
+            "manager",
+        ],
+    ),
 ];
 
 /// The only place where Rust cannot check memory for us.

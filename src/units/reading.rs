@@ -140,7 +140,7 @@ fn filled(mut file: UnitFile, defaults: &DefaultsTable) -> UnitFile {
 
 /// The mistakes of grammar in one text that are worth telling: one a line, and of those that follow from a bracket which
 /// is not closed the first only.
-fn syntax(source: usize, text: &str, errors: &[toml::de::Error]) -> Vec<Note> {
+pub(crate) fn syntax(source: usize, text: &str, errors: &[toml::de::Error]) -> Vec<Note> {
     let mut notes = Vec::new();
     let mut line_end = 0;
     let mut in_bracket = false;
@@ -229,7 +229,7 @@ fn warn_of_stop(unit: &Drawn, daemon: &DaemonSpec, reader: &mut Reader<'_>) {
 }
 
 /// The notes as people read them, in order of files and lines, and whether one of them is an error.
-fn told(sources: &[Source], mut notes: Vec<Note>) -> (Vec<Problem>, bool) {
+pub(crate) fn told(sources: &[Source], mut notes: Vec<Note>) -> (Vec<Problem>, bool) {
     let has_errors = notes.iter().any(|note| note.severity == Severity::Error);
     notes.sort_by(|a, b| (a.at, a.severity, &a.message).cmp(&(b.at, b.severity, &b.message)));
     notes.dedup();

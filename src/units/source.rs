@@ -28,6 +28,8 @@ pub enum SourceKind {
     Unit,
     /// `svinit.toml`.
     Daemon,
+    /// `manager.toml`.
+    Manager,
 }
 
 impl Source {
@@ -42,6 +44,12 @@ impl Source {
     pub fn of(unit: &UnitName, path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
         let instance = (unit.parts().1 > 0).then(|| unit.clone());
         Self { instance, ..Self::unit(path, text) }
+    }
+
+    /// The manager's file.
+    #[must_use]
+    pub fn manager(path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
+        Self { path: path.into(), text: text.into(), kind: SourceKind::Manager, instance: None }
     }
 
     /// The daemon's own file.
