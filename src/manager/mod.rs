@@ -1,8 +1,27 @@
 //! The gateway: one entry for requests to services in other containers, and the repair of those services.
 //!
 //! Begin with [`config::file`] (what a user writes) and [`gate`] (what the two halves know of each other: the gateway tells who is
-//! well, recovery tells whose requests are to wait).
+//! well, recovery tells whose requests are to wait). Of the gateway, what decides is pure: [`filter`], [`router`], [`headers`], [`cors`],
+//! [`upstream`]. What does is [`proxy`], from an accepted connection to the last byte of an answer.
 
+pub mod access;
 pub mod config;
+pub mod cors;
+pub mod fault;
+pub mod filter;
 pub mod gate;
+pub mod gateway;
+pub mod headers;
+pub mod journal;
+pub mod listener;
+pub mod names;
 pub mod path;
+pub mod probe;
+pub mod proxy;
+pub mod relay;
+pub mod router;
+pub mod service;
+pub mod upgrade;
+pub mod upload;
+pub mod upstream;
+pub mod wire;

@@ -1,0 +1,154 @@
+//! Checks of instances: by HTTP, by TCP, or by asking the svinit beside them.
+//!
+//! One task a service, which sleeps until the next check is due. While requests wait, instances that nobody can reach are tried
+//! again and again at once: the first who answers is who they wait for.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::manager::config::spec::{Check, Service};
+use crate::manager::gate::Standing;
+use crate::manager::service::Live;
+use crate::manager::upstream::{Ailing, Fact, hash};
+use crate::net::http1;
+
+/// Where the svinit of a container tells its health.
+const SVINIT_PORT: u16 = 9500;
+
+/// Between two tries of an instance that requests wait for.
+const AWAITED: Duration = Duration::from_millis(50);
+
+/// Between two tries of an instance without a check that nobody could reach.
+const UNREACHED: Duration = Duration::from_secs(2);
+
+/// Longest try of such a one.
+const UNREACHED_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Checks one service for as long as it is there.
+pub async fn run(live: Arc<Live>) {
+    // When each was checked last; while it is being checked, nothing.
+    let mut last: BTreeMap<SocketAddr, Option<Instant>> = BTreeMap::new();
+    let mut checks: JoinSet<(SocketAddr, Result<(), Ailing>)> = JoinSet::new();
+    loop {
+        let kicked = live.kicked.notified();
+        tokio::pin!(kicked);
+        kicked.as_mut().enable();
+        let spec = live.spec();
+        let listed: Vec<(SocketAddr, Standing)> = live.look(|upstream| upstream.listed().collect());
+        last.retain(|at, checked| checked.is_none() || listed.iter().any(|(other, _)| other == at));
+        let now = Instant::now();
+        let mut wake = live.look(|upstream| upstream.next_deadline());
+        if wake.is_some_and(|at| at <= now) {
+            live.tell(Fact::Tick);
+            continue;
+        }
+        for (at, standing) in listed {
+            let Some(pause) = pause(&spec, standing, live.waiting() > 0) else { continue };
+            let due = match last.get(&at) {
+                None => now,
+                Some(None) => continue,
+                Some(Some(checked)) => *checked + jittered(pause, at),
+            };
+            if due <= now {
+                last.insert(at, None);
+                let spec = spec.clone();
+                checks.spawn(async move { (at, check(&spec, at).await) });
+            } else {
+                wake = Some(wake.map_or(due, |wake| wake.min(due)));
+            }
+        }
+        let asleep = async {
+            match wake {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            Some(done) = checks.join_next(), if !checks.is_empty() => {
+                if let Ok((at, result)) = done {
+                    last.insert(at, Some(Instant::now()));
+                    live.tell(Fact::Checked(at, result, live.waiting() > 0));
+                }
+            }
+            () = asleep => {}
+            () = kicked => {}
+        }
+    }
+}
+
+/// How long after its last check an instance is checked again; `None`: not at all.
+fn pause(spec: &Service, standing: Standing, is_awaited: bool) -> Option<Duration> {
+    match (&spec.health, standing) {
+        (_, Standing::Gone | Standing::Unknown) if is_awaited => Some(AWAITED),
+        (Some(health), Standing::Up) => Some(health.interval),
+        (Some(health), Standing::Unknown | Standing::Ill | Standing::Gone) => Some(health.unhealthy_interval),
+        (None, Standing::Gone) => Some(UNREACHED),
+        (None, Standing::Up | Standing::Unknown | Standing::Ill) => None,
+    }
+}
+
+/// Up to a tenth less, always the same for the same instance, so that not all are checked at the same moment.
+fn jittered(pause: Duration, at: SocketAddr) -> Duration {
+    let share = u32::try_from(hash(at.to_string().as_bytes()) % 100).unwrap_or(0);
+    pause - pause / 1000 * share
+}
+
+/// Checks one instance once.
+async fn check(spec: &Service, at: SocketAddr) -> Result<(), Ailing> {
+    let Some(health) = &spec.health else {
+        return connect(at, UNREACHED_TIMEOUT).await.map(drop);
+    };
+    let port = health.port.unwrap_or(at.port());
+    let at = SocketAddr::new(at.ip(), port);
+    // Frameworks that look at Host know the name the service has, not the address of an instance.
+    let host = spec.targets.first().map_or_else(|| spec.name.clone(), |target| target.at.to_string());
+    match &health.check {
+        Check::Tcp => connect(at, health.timeout).await.map(drop),
+        Check::Http(path) => get(at, &host, path, health.timeout).await,
+        Check::Svinit(unit) => {
+            let port = health.port.unwrap_or(SVINIT_PORT);
+            get(SocketAddr::new(at.ip(), port), "svinit", &format!("/health/{unit}"), health.timeout).await
+        }
+    }
+}
+
+async fn connect(at: SocketAddr, timeout: Duration) -> Result<TcpStream, Ailing> {
+    match tokio::time::timeout(timeout, TcpStream::connect(at)).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => Err(Ailing::Gone(words(&error))),
+        Err(_) => Err(Ailing::Gone("no connection in time".to_owned())),
+    }
+}
+
+async fn get(at: SocketAddr, host: &str, path: &str, timeout: Duration) -> Result<(), Ailing> {
+    match tokio::time::timeout(timeout, http1::get(at, host, path)).await {
+        Ok(Ok(status)) if status.is_well() => Ok(()),
+        Ok(Ok(status)) => Err(Ailing::Ill(format!("{path} answers {}", status.0))),
+        Ok(Err(error)) if is_nobody(&error) => Err(Ailing::Gone(words(&error))),
+        Ok(Err(error)) => Err(Ailing::Ill(words(&error))),
+        Err(_) => Err(Ailing::Ill(format!("{path} does not answer in time"))),
+    }
+}
+
+fn is_nobody(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable
+    )
+}
+
+/// An error of the system without its number.
+#[must_use]
+pub fn words(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
+}
