@@ -18,6 +18,7 @@ pub mod names;
 pub mod path;
 pub mod probe;
 pub mod proxy;
+pub mod reach;
 pub mod relay;
 pub mod router;
 pub mod service;
