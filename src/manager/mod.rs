@@ -11,6 +11,7 @@ pub mod fault;
 pub mod filter;
 pub mod gate;
 pub mod gateway;
+pub mod guard;
 pub mod headers;
 pub mod journal;
 pub mod listener;
