@@ -20,6 +20,7 @@ pub mod path;
 pub mod probe;
 pub mod proxy;
 pub mod reach;
+pub mod recovery;
 pub mod relay;
 pub mod router;
 pub mod service;

@@ -1,0 +1,145 @@
+//! What recovery is told, and what it wishes: facts in the past tense, wishes in the imperative.
+
+use std::sync::Arc;
+
+use crate::manager::recovery::policy::Rung;
+
+/// Milliseconds since the manager was started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time(pub u64);
+
+/// One try at something, so that a late answer to an old one changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Attempt(pub u64);
+
+/// How an instance is, as far as anybody can tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// It serves.
+    Well,
+    /// It runs and does not do what it should.
+    Ill(String),
+    /// It has ended or is being started, and its svinit is about to have it up again.
+    Coming(String),
+    /// It has ended, and nobody will start it.
+    Down(String),
+    /// A person has stopped or paused it, or its container.
+    Held(String),
+    /// It cannot be looked at, which says nothing about it.
+    Unseen(String),
+    /// It is no instance any more.
+    Gone,
+}
+
+/// Why an action did not do what it was for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// This cannot be done with it; the next rung can.
+    NotApplicable(String),
+    /// A person has stopped it.
+    Held(String),
+    /// It was tried.
+    Failed(String),
+}
+
+/// What has happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fact {
+    /// An instance looks like this.
+    Seen {
+        /// Of this service.
+        service: Arc<str>,
+        /// Which of them.
+        instance: Arc<str>,
+        /// How.
+        sign: Sign,
+    },
+    /// A second look has been taken.
+    Confirmed {
+        /// Of this service.
+        service: Arc<str>,
+        /// Which was asked for.
+        attempt: Attempt,
+        /// It is ill, and why; `None`: it is not.
+        ill: Option<String>,
+    },
+    /// An action has ended.
+    Done {
+        /// Of this service.
+        service: Arc<str>,
+        /// Which was asked for.
+        attempt: Attempt,
+        /// How.
+        result: Result<(), Failure>,
+    },
+    /// A person wants it left alone until then; `None` is every service.
+    Paused {
+        /// Which.
+        service: Option<Arc<str>>,
+        /// How long.
+        until: Time,
+    },
+    /// The end of that.
+    Resumed {
+        /// Which.
+        service: Option<Arc<str>>,
+    },
+    /// A person wants it restarted now.
+    Asked {
+        /// Which.
+        service: Arc<str>,
+        /// What is to be done.
+        rung: Rung,
+        /// Who it was.
+        who: String,
+    },
+    /// This manager is the one that acts, or is not any more.
+    Led(bool),
+    /// A deadline may have passed.
+    Tick,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// Look again, by another kind of check; answer with [`Fact::Confirmed`].
+    Confirm {
+        /// Of this service.
+        service: Arc<str>,
+        /// Which of them.
+        instance: Arc<str>,
+        /// To be named in the answer.
+        attempt: Attempt,
+    },
+    /// Do this; answer with [`Fact::Done`].
+    Act {
+        /// Of this service.
+        service: Arc<str>,
+        /// Which of them.
+        instance: Arc<str>,
+        /// What.
+        rung: Rung,
+        /// To be named in the answer.
+        attempt: Attempt,
+    },
+    /// Requests for it are to wait.
+    Park(Arc<str>),
+    /// They are let go.
+    Unpark(Arc<str>),
+    /// People are to be told.
+    Alert {
+        /// About this service; `None`: all of them.
+        service: Option<Arc<str>>,
+        /// What.
+        why: String,
+    },
+    /// This was decided, and why: a line of the audit log.
+    Note {
+        /// About this service; `None`: all of them.
+        service: Option<Arc<str>>,
+        /// One word.
+        decision: &'static str,
+        /// In words.
+        why: String,
+    },
+}
