@@ -166,13 +166,37 @@ fn a_shell_is_between(text: &str) -> Vec<Finding> {
     found
 }
 
+/// What runs in stages that end up in an image. What others leave behind stays with them.
+fn shipped_runs(text: &str) -> Vec<String> {
+    let mut stages: Vec<(String, String, Vec<String>)> = Vec::new();
+    for (word, rest) in instructions(text) {
+        if word == "FROM" {
+            let (parent, name) = rest.split_once(" AS ").unwrap_or((&rest, ""));
+            stages.push((name.to_owned(), parent.to_owned(), Vec::new()));
+        } else if let (true, Some((_, _, runs))) = (word == "RUN", stages.last_mut()) {
+            runs.push(rest);
+        }
+    }
+    let mut runs = Vec::new();
+    let mut wanted =
+        vec![stages.len().checked_sub(1), stages.iter().position(|(name, ..)| name == "rootless")];
+    let mut seen = Vec::new();
+    while let Some(next) = wanted.pop() {
+        let Some(at) = next.filter(|at| !seen.contains(at)) else { continue };
+        seen.push(at);
+        runs.extend(stages[at].2.iter().cloned());
+        wanted.push(stages.iter().position(|(name, ..)| !name.is_empty() && *name == stages[at].1));
+    }
+    runs
+}
+
 fn packages_are_left_over(text: &str) -> Vec<Finding> {
     let mut found = Vec::new();
-    for run in with(&instructions(text), "RUN") {
+    for run in shipped_runs(text) {
         if run.contains("apt-get install") {
-            for needed in ["--no-install-recommends", "rm -rf /var/lib/apt/lists/*", "apt-get update"] {
+            for needed in ["--no-install-recommends", " /var/lib/apt/lists/*", "apt-get update"] {
                 if !run.contains(needed) {
-                    found.push(format!("apt-get install without `{needed}` in the same RUN"));
+                    found.push(format!("apt-get install without `{}` in the same RUN", needed.trim()));
                 }
             }
         }
@@ -433,6 +457,14 @@ mod proof {
         for (from, to) in mistakes {
             assert_eq!(dockerfile(from, to), 1, "{to}");
         }
+        // What a stage leaves behind that is only built in does not matter.
+        assert_eq!(
+            dockerfile(
+                "FROM image AS rootless",
+                "FROM image AS build\nRUN pip install x\nFROM image AS rootless"
+            ),
+            0
+        );
         // What starts from somewhere else has neither a tag of ours nor the check of the base.
         assert_eq!(dockerfile("svinit/base:local", "nginx"), 2);
     }

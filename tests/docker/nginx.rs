@@ -38,7 +38,7 @@ fn nginx_runs_as_it_is() {
 }
 
 #[test]
-fn nginx_runs_with_three_capabilities_and_read_only() {
+fn nginx_runs_with_four_capabilities_and_read_only() {
     let options = [
         "--read-only",
         "--tmpfs=/tmp",
@@ -46,6 +46,7 @@ fn nginx_runs_with_three_capabilities_and_read_only() {
         "--cap-drop=ALL",
         "--cap-add=SETUID",
         "--cap-add=SETGID",
+        "--cap-add=CHOWN",
         "--cap-add=KILL",
         "--security-opt=no-new-privileges",
     ];
@@ -78,6 +79,10 @@ fn nginx_runs_rootless_in_every_posture() {
 #[test]
 fn without_any_capability_nginx_of_another_user_is_refused_with_the_reason() {
     let Some(nginx) = Single::run("nginx", &["--cap-drop=ALL"], &[]) else { return };
-    wait_until("it says why", || nginx.words(), || nginx.words().contains("cannot"));
-    nginx.wait_for_health("unhealthy");
+    wait_until(
+        "it says why",
+        || nginx.words(),
+        || nginx.words().contains("svinit needs CAP_SETUID and CAP_SETGID"),
+    );
+    assert_eq!(nginx.exec(&["svctl", "health"]).code, 3);
 }

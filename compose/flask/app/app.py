@@ -73,7 +73,7 @@ def last_requests():
 
 @app.get("/health")
 def health():
-    """Whether requests can be served: the load balancer asks this."""
+    """Whether requests can be served."""
     try:
         with connections().connection(timeout=1.0) as connection:
             connection.execute("SELECT 1")
@@ -84,5 +84,5 @@ def health():
 
 @app.get("/health/alive")
 def alive():
-    """Whether this process answers: what a new one could mend."""
+    """Whether this process answers, which a new one could mend: the load balancer and svinit ask this."""
     return {"status": "pass"}
