@@ -4,13 +4,14 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
 
-use svinit::cli::{shims, svctl, svinit as daemon};
+use svinit::cli::{shims, svctl, svinit as daemon, svmanager};
 
 fn main() -> ExitCode {
     let (name, args) = personality(std::env::args_os().collect());
     let name = name.to_str().unwrap_or_default();
     let exit = match (name, shims::named(name)) {
         ("svctl", _) => svctl::main(args),
+        ("svmanager", _) => svmanager::main(args),
         (_, Some(shim)) => shims::main(shim, args),
         // Whatever else the file was renamed to: it is the supervisor.
         _ => daemon::main(args),

@@ -5,3 +5,4 @@ mod render;
 pub mod shims;
 pub mod svctl;
 pub mod svinit;
+pub mod svmanager;

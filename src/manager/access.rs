@@ -78,8 +78,12 @@ impl Record {
             self.took.as_secs_f64() * 1000.0
         );
         match self.instance {
-            Some(instance) => drop(write!(out, " {}={instance}", self.service)),
-            None if !self.service.is_empty() => drop(write!(out, " {}=-", self.service)),
+            Some(instance) => {
+                let _ = write!(out, " {}={instance}", self.service);
+            }
+            None if !self.service.is_empty() => {
+                let _ = write!(out, " {}=-", self.service);
+            }
             None => {}
         }
         if !self.upgrade.is_empty() {

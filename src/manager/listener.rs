@@ -21,6 +21,7 @@ const BREATH: Duration = Duration::from_millis(50);
 /// Room for connections, over all listeners.
 pub struct Seats {
     free: Arc<Semaphore>,
+    all: usize,
     by_client: Mutex<BTreeMap<IpAddr, usize>>,
 }
 
@@ -35,7 +36,20 @@ impl Seats {
     /// Room for so many.
     #[must_use]
     pub fn new(most: usize) -> Self {
-        Self { free: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))), by_client: Mutex::default() }
+        let all = most.min(Semaphore::MAX_PERMITS).min(u32::MAX as usize);
+        Self { free: Arc::new(Semaphore::new(all)), all, by_client: Mutex::default() }
+    }
+
+    /// Connections that are open.
+    #[must_use]
+    pub fn taken(&self) -> usize {
+        self.all.saturating_sub(self.free.available_permits())
+    }
+
+    /// Waits until no connection is open.
+    pub async fn all_free(&self) {
+        // The semaphore is never closed.
+        let _ = self.free.acquire_many(u32::try_from(self.all).unwrap_or(u32::MAX)).await;
     }
 
     /// The place of a connection from `client`, of which there may be `most`; 0 for any number.

@@ -7,6 +7,7 @@
 pub mod access;
 pub mod config;
 pub mod cors;
+pub mod explain;
 pub mod fault;
 pub mod filter;
 pub mod gate;
@@ -23,6 +24,7 @@ pub mod reach;
 pub mod recovery;
 pub mod relay;
 pub mod router;
+pub mod run;
 pub mod service;
 pub mod upgrade;
 pub mod upload;

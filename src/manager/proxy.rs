@@ -317,7 +317,7 @@ impl<'a> Exchange<'a> {
             return self.fail(client, &fault, &admitted).await;
         }
         match self.begin(&mut client, &live, route, &admitted, &asker, upgrade, limit).await {
-            Ok(begun) => self.finish(client, begun, &live, &admitted, upgrade, leaving).await,
+            Ok(begun) => self.finish(client, begun, &live, upgrade, leaving).await,
             Err(None) => {
                 self.record.status = 499;
                 (Next::Close, None)
@@ -546,7 +546,6 @@ impl<'a> Exchange<'a> {
         mut client: Client,
         begun: Begun,
         live: &Arc<Live>,
-        admitted: &Admitted,
         upgrade: Option<&str>,
         leaving: &mut watch::Receiver<bool>,
     ) -> (Next, Option<Client>) {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::shims::SHIMS;
 
 /// The names besides `svinit` that the executable answers to, without those of other tools.
-pub const NAMES: &[&str] = &["svctl"];
+pub const NAMES: &[&str] = &["svctl", "svmanager"];
 
 /// What came of it.
 #[derive(Debug, PartialEq, Eq)]
@@ -116,6 +116,6 @@ mod tests {
         assert_eq!(links.left, [tools.path().join("systemctl")]);
         let names: Vec<_> =
             links.made.iter().map(|link| link.file_name().unwrap().to_str().unwrap()).collect();
-        assert_eq!(names, ["svctl", "pm2", "supervisorctl"]);
+        assert_eq!(names, ["svctl", "svmanager", "pm2", "supervisorctl"]);
     }
 }

@@ -64,7 +64,7 @@ table! {
     /// `[limits]`.
     pub struct LimitsTable {
         /// Connections of all clients; more wait in the kernel's queue.
-        connections: Key<Int<1, 1_000_000>> = "10000", AtOnce;
+        connections: Key<Int<1, 1_000_000>> = "10000", Boot;
         /// Connections of one client address, of IPv6 of one /64; more are closed at once. 0: no limit.
         connections_per_client: Key<Int<0, 1_000_000>> = "0", AtOnce;
         /// The head of a request; a larger one is answered with 431.

@@ -1,0 +1,18 @@
+//! The real svmanager in front of small real services. One binary of modules, so that it is linked once.
+//!
+//! `fixture` starts the manager on a file of its own and gives services that count what reaches them; tests wait for events, never
+//! for time. `MANAGER_BYTES=2147483648` makes the streams of `streams` as long as the promise is.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on says so by failing")]
+
+mod commands;
+mod cors;
+mod filter;
+mod fixture;
+mod headers;
+mod health;
+mod limits;
+mod parking;
+mod reloading;
+mod streams;
+mod upgrades;
