@@ -180,7 +180,8 @@ impl Supervisor {
     /// Begins what turns can begin, and stops what has failed. Says whether anything has been done.
     pub(super) fn take_turns(&mut self) -> bool {
         let groups: Vec<UnitName> = self.rolls.keys().cloned().collect();
-        groups.iter().fold(false, |acted, group| self.go_on(group) || acted)
+        let acted: Vec<bool> = groups.iter().map(|group| self.go_on(group)).collect();
+        acted.contains(&true)
     }
 
     fn go_on(&mut self, group: &UnitName) -> bool {
@@ -379,10 +380,13 @@ impl Supervisor {
 
 /// Whether it has been well once. Without a check, or with one that is paused, to be up is to be well.
 fn wellness(unit: &Unit) -> Health {
-    match &unit.state {
-        State::Ready(ready) if ready.health.is_some() && !unit.paused => ready.health(),
-        _ => Health::Pass,
+    if let State::Ready(ready) = &unit.state
+        && ready.health.is_some()
+        && !unit.paused
+    {
+        return ready.health();
     }
+    Health::Pass
 }
 
 /// It is not up, and may be soon.

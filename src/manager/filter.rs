@@ -158,7 +158,7 @@ fn connection(head: &Head) -> Result<(bool, Option<String>), Refused> {
     let mut upgrades = false;
     for token in members(head.all("connection")) {
         let is = |name: &&str| token.eq_ignore_ascii_case(name.as_bytes());
-        if END_TO_END.iter().any(|name| is(&name))
+        if END_TO_END.iter().any(is)
             || token.get(..12).is_some_and(|start| start.eq_ignore_ascii_case(b"x-forwarded-"))
         {
             let why = format!(

@@ -522,7 +522,9 @@ impl<'a> Exchange<'a> {
                 ended = send, if is_broken.is_none() => match ended {
                     // It may have answered before it stopped reading.
                     Ended::Service(error) => is_broken = Some(words(&error)),
-                    ended => break Some(Missed::Client(ended)),
+                    ended @ (Ended::Gone | Ended::Slow | Ended::BadChunk | Ended::TooLarge) => {
+                        break Some(Missed::Client(ended));
+                    }
                 },
                 () = asleep => {
                     // The time begins when all was sent.

@@ -29,12 +29,6 @@ pub struct Answer {
     finder: Finder,
 }
 
-impl Default for Framing {
-    fn default() -> Self {
-        Self::None
-    }
-}
-
 /// Why there is no answer.
 #[derive(Debug)]
 pub enum NoAnswer {
@@ -114,6 +108,7 @@ pub enum Broken {
 ///
 /// # Errors
 /// Who has broken it off. The client then knows by its framing that something is missing.
+#[expect(clippy::too_many_arguments, reason = "both sides of a body, and all that bounds it")]
 pub async fn body(
     mut out: Vec<u8>,
     from: Framing,

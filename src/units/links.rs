@@ -131,6 +131,7 @@ fn aliases(units: &[Drawn], index: &Index, reader: &mut Reader<'_>) -> BTreeMap<
 }
 
 /// Resolves one list; gives the units that it names, each once, with where.
+#[expect(clippy::too_many_arguments, reason = "a list, whose it is, and all that it may name")]
 fn settle<'a>(
     relation: &str,
     key: &mut Key<List<UnitName>>,

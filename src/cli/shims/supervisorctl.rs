@@ -131,6 +131,10 @@ fn refuse(session: &mut Session, verb: &str) -> Exit {
 fn tell(session: &mut Session, verb: &str, failure: &Failure) -> Exit {
     // It asks whether anybody is there before it does anything else.
     let nobody = if verb == "status" { IS_UNKNOWN } else { NOT_RUNNING };
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "only a socket where nobody is has words of its own there"
+    )]
     match failure {
         Failure::Client(Error::Unreachable { tried }) => {
             let (place, word) =
@@ -244,6 +248,7 @@ fn named(session: &mut Session, units: &[UnitStatus], names: &[String]) -> (Vec<
     (found, whole)
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "start, stop or restart, as `run` calls it")]
 fn act(session: &mut Session, verb: Verb, names: &[String]) -> Result<Exit, Failure> {
     if names.is_empty() {
         let word = match verb {
@@ -367,8 +372,8 @@ fn tail(session: &mut Session, words: &[String]) -> Result<Exit, Failure> {
     let (modifiers, names): (Vec<&String>, Vec<&String>) =
         words.iter().partition(|word| word.starts_with('-'));
     let follow = modifiers.iter().any(|word| *word == "-f");
-    let count = modifiers.iter().filter(|word| **word != "-f").map(|word| word[1..].parse::<usize>());
-    let bytes = match count.last() {
+    let mut count = modifiers.iter().filter(|word| **word != "-f").map(|word| word[1..].parse::<usize>());
+    let bytes = match count.next_back() {
         Some(Ok(bytes)) => bytes,
         Some(Err(_)) => {
             return Ok(misuse(

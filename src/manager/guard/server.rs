@@ -192,7 +192,7 @@ impl Guard {
             Call::StartExec { ref exec } => {
                 self.may_start(exec)?;
                 let answer = self.ask(&call, PATIENCE).await?;
-                Ok(stream(answer.body, "application/vnd.docker.multiplexed-stream", |piece| Some(piece)))
+                Ok(stream(answer.body, "application/vnd.docker.multiplexed-stream", Some))
             }
             Call::InspectExec { ref exec } => {
                 if !self.execs().iter().any(|made| made.id == *exec) {

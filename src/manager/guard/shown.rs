@@ -94,10 +94,7 @@ pub(super) fn event(value: &Value) -> Option<Value> {
     let empty = Value::Null;
     let actor = value.get("Actor").unwrap_or(&empty);
     let attributes = actor.get("Attributes");
-    let mut told = match labels(attributes) {
-        Value::Object(labels) => labels,
-        _ => Map::new(),
-    };
+    let mut told = labels(attributes).as_object().cloned().unwrap_or_default();
     told.extend(picked(attributes.unwrap_or(&empty), ATTRIBUTES));
     let mut who = picked(actor, &["ID"]);
     who.insert("Attributes".to_owned(), Value::Object(told));

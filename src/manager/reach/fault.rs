@@ -76,6 +76,7 @@ impl std::error::Error for Fault {}
 
 /// A connection that did not work out.
 pub(super) fn of_io(whom: &str, error: &std::io::Error) -> Fault {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "whatever else it is, nobody was reached")]
     match error.kind() {
         std::io::ErrorKind::TimedOut => Fault::Late(format!("{whom} did not answer in time")),
         std::io::ErrorKind::InvalidData => {

@@ -141,7 +141,7 @@ impl Service {
         let urgency = |sign: &Sign| match sign {
             Sign::Down(_) => 0,
             Sign::Ill(_) => 1,
-            _ => 2,
+            Sign::Well | Sign::Coming(_) | Sign::Held(_) | Sign::Unseen(_) | Sign::Gone => 2,
         };
         let sick = self.instances.iter().filter(|(_, instance)| is_sick(&instance.sign));
         sick.min_by_key(|(name, instance)| (instance.doubts, urgency(&instance.sign), (*name).clone()))

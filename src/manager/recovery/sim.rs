@@ -329,11 +329,12 @@ impl World {
         if fact == Fact::Led(true) {
             self.leads = true;
         }
-        let is_lost = match (&fact, self.bug) {
-            (Fact::Paused { .. }, Bug::DeafToPauses) | (Fact::Led(false), Bug::DeafToLeaders) => true,
-            (Fact::Seen { sign: Sign::Held(_), .. }, Bug::DeafToPeople) => true,
-            _ => false,
-        };
+        let is_lost = matches!(
+            (&fact, self.bug),
+            (Fact::Paused { .. }, Bug::DeafToPauses)
+                | (Fact::Led(false), Bug::DeafToLeaders)
+                | (Fact::Seen { sign: Sign::Held(_), .. }, Bug::DeafToPeople)
+        );
         if is_lost {
             if let Fact::Seen { service, instance, .. } = fact {
                 let sign = Sign::Down("it has ended".into());

@@ -6,9 +6,10 @@
 use crate::manager::wire::head::{Head, members};
 
 /// How a body ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Framing {
     /// There is none.
+    #[default]
     None,
     /// After so many bytes.
     Length(u64),

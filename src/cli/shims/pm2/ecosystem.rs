@@ -32,14 +32,8 @@ pub(super) fn names(file: &str) -> Result<Vec<String>, (Exit, String)> {
         .map_err(|error| (Exit::Failed, format!("File {file} not found ({error})")))?;
     let value: Value = serde_json::from_str(&text)
         .map_err(|error| (Exit::Failed, format!("File {file} malformated: {error}")))?;
-    let apps = match &value {
-        Value::Object(object) => object.get("apps").unwrap_or(&value),
-        _ => &value,
-    };
-    let apps = match apps {
-        Value::Array(apps) => apps.iter().collect(),
-        one => vec![one],
-    };
+    let apps = value.get("apps").unwrap_or(&value);
+    let apps = apps.as_array().map_or_else(|| vec![apps], |all| all.iter().collect());
     apps.into_iter()
         .map(|app| name(app).ok_or_else(|| (Exit::Failed, format!("{file} has an app without a name"))))
         .collect()
