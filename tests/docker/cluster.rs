@@ -1,5 +1,7 @@
 //! compose/cluster: a load balancer, three web servers and PostgreSQL, brought up by one command, broken and healed.
 
+#![expect(clippy::disallowed_methods, reason = "measures by a clock")]
+
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
