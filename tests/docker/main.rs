@@ -2,7 +2,12 @@
 //!
 //! What needs an engine says `skipped: WHY` where there is none, which is a failure in CI. Systems run one after the other.
 
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on says so by failing")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a test that cannot go on says so by failing"
+)]
 
 mod cluster;
 mod conventions;

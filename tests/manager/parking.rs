@@ -1,5 +1,7 @@
 //! Requests wait while their service is away.
 
+#![expect(clippy::disallowed_methods, reason = "clients are threads, and their waits have bounds")]
+
 use std::io::{BufReader, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -1,5 +1,7 @@
 //! Another file, other addresses of a name, and the end: without a failed request.
 
+#![expect(clippy::disallowed_methods, reason = "clients are threads, and their waits have bounds")]
+
 use std::collections::BTreeSet;
 use std::io::{BufReader, Read, Write};
 use std::net::SocketAddr;
