@@ -272,22 +272,35 @@ impl Supervisor {
         (!roll.queue.is_empty()).then(failure)
     }
 
-    /// Turns of those that are not to run any more, and of those whose new definition is not known any more.
+    /// Takes out the turns that are none any more.
     fn drop_void(&mut self, roll: &mut Roll) -> bool {
-        let is_void = |turn: &Turn| {
-            self.units.get(&turn.unit).is_none_or(|unit| {
-                unit.goal == Goal::Down || (turn.kind == Kind::Renew && unit.coming.is_none())
-            })
-        };
-        let (void, queue): (Vec<Turn>, Vec<Turn>) = roll.queue.drain(..).partition(is_void);
+        let (queue, void): (Vec<Turn>, Vec<Turn>) =
+            roll.queue.drain(..).partition(|turn| self.why_void(turn).is_none());
         roll.queue = queue;
-        for Turn { unit, kind, .. } in &void {
+        for turn in &void {
+            let Some(why) = self.why_void(turn) else { continue };
             // What it was to be it is when it is next started.
-            self.with(unit, |unit, _| unit.stop_waiting());
-            let why = "has no turn any more: it is not to run, or its new definition was lost".to_owned();
-            self.jobs.turn_is_off(unit, *kind, &job::no(unit, why), &mut self.out);
+            self.with(&turn.unit, |unit, _| unit.stop_waiting());
+            let outcome = job::no(&turn.unit, why);
+            self.jobs.turn_is_off(&turn.unit, turn.kind, &outcome, &mut self.out);
         }
         !void.is_empty()
+    }
+
+    fn why_void(&self, turn: &Turn) -> Option<String> {
+        let Some(unit) = self.units.get(&turn.unit).filter(|unit| unit.goal == Goal::Up) else {
+            return Some("was stopped meanwhile".to_owned());
+        };
+        match turn.kind {
+            Kind::Restart => None,
+            // Definitions that are to come are no part of the state that is saved.
+            Kind::Renew => unit.coming.is_none().then(|| {
+                "its new definition was lost with the svinit that had read it; try: svctl update".to_owned()
+            }),
+            // One that is started again reads its configuration; but who knows when this one is.
+            Kind::Reload => (!unit.is_up() && order::has_settled(&self.units, unit))
+                .then(|| format!("could not be reloaded: {}", unit.why)),
+        }
     }
 
     /// The place of the turn that can begin now. One that is down or ill comes first, since that takes nothing away.
@@ -307,16 +320,20 @@ impl Supervisor {
             return first;
         }
         let unit = self.units.get(&roll.queue.first()?.unit)?;
-        (unit.is_up() && self.others_are_settled(unit)).then_some(0)
+        (unit.is_up() && self.others(unit).all(|other| !is_on_its_way(self, other))).then_some(0)
     }
 
-    /// No other instance of its group is away that may be back soon.
-    fn others_are_settled(&self, unit: &Unit) -> bool {
+    /// The other instances of its group that are to run.
+    fn others<'a>(&'a self, unit: &'a Unit) -> impl Iterator<Item = &'a Unit> {
         let others = self.units.values().filter(|other| {
             other.spec.group() == unit.spec.group() && other.name() != unit.name() && other.goal == Goal::Up
         });
-        let mut others = others.filter(|other| !self.leaving.contains(other.name()));
-        others.all(|other| !is_on_its_way(self, other))
+        others.filter(|other| !self.leaving.contains(other.name()))
+    }
+
+    /// No other one is away. One that is about to go is still there; else two of them could wait for each other.
+    fn others_are_there(&self, unit: &Unit) -> bool {
+        self.others(unit).all(|other| matches!(other.state, State::Ready(_)) || !is_on_its_way(self, other))
     }
 
     /// Whether `unit`, which is to stop, may be taken away: in its turn only while all others are there. It may have been
@@ -331,7 +348,7 @@ impl Supervisor {
             || !matches!(unit.state, State::Ready(_))
             || planted(Bug::AllAtOnce)
             || !is_in_turn()
-            || self.others_are_settled(unit)
+            || self.others_are_there(unit)
     }
 
     /// One that was held up by others of its group, and is not any longer.
@@ -339,7 +356,7 @@ impl Supervisor {
         let unit = self.units.get(name).filter(|unit| unit.pending == Some(After::StartAgain));
         roll.begun.contains_key(name)
             && unit.is_some_and(|unit| {
-                self.others_are_settled(unit) && order::may_stop(&self.units, &self.links, name)
+                self.others_are_there(unit) && order::may_stop(&self.units, &self.links, name)
             })
     }
 
