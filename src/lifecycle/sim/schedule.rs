@@ -526,6 +526,14 @@ impl Schedule {
             _ => true,
         });
         self.hear_of_its_own(&known, &heard, again);
+        for event in heard.iter().filter(|_| again == Again::Orders) {
+            if let Event::Signed { run, .. } = event
+                && let Some(run) = self.book.runs.get_mut(run)
+            {
+                // Its word is lost for svinit; so nobody can say of which reload it tells next.
+                run.reloads = None;
+            }
+        }
         let ended = |event: &Event| match event {
             Event::Exited { run, .. } => known.contains(run).then_some(*run),
             _ => None,

@@ -286,7 +286,8 @@ fn failed_test_changes_nothing(seen: &Seen<'_>) -> Verdict {
         return Ok(());
     };
     let unit = &seen.book.units[&entry.unit];
-    let failed = *status != ExitStatus::Code(0) && !seen.book.stale;
+    // One that was killed for a stop says nothing.
+    let failed = *status != ExitStatus::Code(0) && !seen.book.stale && !entry.killed;
     let stays = unit.label != Label::Stopping || unit.since != seen.book.lived;
     hold(!failed || stays, || format!("{} is stopped although its test has failed", entry.unit))
 }
