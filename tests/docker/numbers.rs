@@ -9,6 +9,9 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read, Write as _};
 use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::engine::load::{Load, PATIENCE, look_again};
@@ -155,8 +158,7 @@ fn median(times: &mut [Duration]) -> Duration {
 /// Restarts while clients ask, and waits until the service answers well again.
 fn cost(subject: &Subject, how: &dyn Fn()) -> Cost {
     until_good(subject.at, subject.path);
-    let mut neighbour = subject.neighbour.map(|at| TcpStream::connect(at).unwrap());
-    let alive = neighbour.as_mut().is_some_and(still_answers);
+    let neighbour = subject.neighbour.map(Neighbour::connect);
     let load = Load::begin(subject.at, subject.path);
     load.go_on_to(20);
     let began = Instant::now();
@@ -165,8 +167,37 @@ fn cost(subject: &Subject, how: &dyn Fn()) -> Cost {
     let took = began.elapsed();
     load.go_on_to(load.asked() + 20);
     let told = load.end();
-    let kept = neighbour.as_mut().map(|stream| alive && still_answers(stream));
-    Cost { took, failed: told.failed, kept }
+    Cost { took, failed: told.failed, kept: neighbour.map(Neighbour::was_kept) }
+}
+
+/// Asks again and again on one connection, so that it is never idle.
+struct Neighbour {
+    is_over: Arc<AtomicBool>,
+    asker: JoinHandle<bool>,
+}
+
+impl Neighbour {
+    fn connect(at: &str) -> Self {
+        let mut stream = TcpStream::connect(at).unwrap();
+        let is_over = Arc::new(AtomicBool::new(false));
+        let ended = Arc::clone(&is_over);
+        let asker = thread::spawn(move || {
+            while still_answers(&mut stream) {
+                if ended.load(Ordering::Relaxed) {
+                    return true;
+                }
+                thread::park_timeout(Duration::from_millis(100));
+            }
+            false
+        });
+        Self { is_over, asker }
+    }
+
+    /// Whether every answer came on the first connection.
+    fn was_kept(self) -> bool {
+        self.is_over.store(true, Ordering::Relaxed);
+        self.asker.join().unwrap()
+    }
 }
 
 fn until_good(at: &str, path: &str) {
