@@ -9,7 +9,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread::{self, Builder, JoinHandle};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -171,7 +171,7 @@ impl Writers {
         let over = Arc::new(AtomicBool::new(false));
         let one = |writer: usize| {
             let (over, at) = (Arc::clone(&over), at.to_owned());
-            thread::spawn(move || {
+            let write = move || {
                 let mut written = Written::default();
                 for round in 0.. {
                     if over.load(Ordering::Relaxed) {
@@ -187,7 +187,8 @@ impl Writers {
                     }
                 }
                 written
-            })
+            };
+            Builder::new().spawn(write).expect("a thread")
         };
         Self { threads: (0..count).map(one).collect(), over }
     }
