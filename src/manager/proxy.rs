@@ -118,9 +118,15 @@ impl Client {
             self.intake.release();
             // A new connection is here for a request; one that is kept may be silent for longer.
             let patience = if is_first { timeouts.header } else { timeouts.keep_alive };
+            let size_max = running.config.limits.header_size;
+            let first = async {
+                // Memory for what comes is taken when it comes.
+                self.stream.readable().await?;
+                self.intake.more(&mut self.stream, size_max).await
+            };
             tokio::select! {
-                ready = tokio::time::timeout(patience, self.stream.readable()) => {
-                    if !matches!(ready, Ok(Ok(()))) {
+                read = tokio::time::timeout(patience, first) => {
+                    if !matches!(read, Ok(Ok(1..))) {
                         return Arrival::Nothing;
                     }
                 }
@@ -130,7 +136,6 @@ impl Client {
         }
         match tokio::time::timeout(timeouts.header, self.whole_head(running)).await {
             Ok(arrival) => arrival,
-            Err(_) if self.intake.unread().is_empty() => Arrival::Nothing,
             Err(_) => Arrival::Wrong(Refused {
                 status: 408,
                 why: "its head did not come to an end in time".to_owned(),

@@ -157,6 +157,11 @@ impl Manager {
         nix::sys::signal::kill(pid, signal).unwrap();
     }
 
+    /// How many lines hold `words` so far.
+    pub fn lines_with(&self, words: &str) -> usize {
+        self.said.0.lock().unwrap().iter().filter(|line| line.contains(words)).count()
+    }
+
     /// Waits for its end.
     pub fn wait(&mut self) -> Option<i32> {
         let until = Instant::now() + PATIENCE;
@@ -328,6 +333,7 @@ type Handler = dyn Fn(&mut Asked) -> io::Result<()> + Send + Sync;
 pub struct Service {
     pub address: SocketAddr,
     shared: Arc<Shared>,
+    accepting: Option<thread::JoinHandle<()>>,
 }
 
 struct Shared {
@@ -348,6 +354,9 @@ impl Service {
     pub fn at(address: SocketAddr, name: &'static str) -> Self {
         Self::serving(address, move |asked| {
             asked.drain()?;
+            if asked.head.starts_with("HEAD ") {
+                return asked.reply(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", name.len()));
+            }
             asked.ok(name)
         })
     }
@@ -372,7 +381,7 @@ impl Service {
             is_stopped: AtomicBool::new(false),
         });
         let own = shared.clone();
-        thread::spawn(move || {
+        let accepting = thread::spawn(move || {
             for stream in listener.incoming() {
                 if own.is_stopped.load(Ordering::SeqCst) {
                     return;
@@ -385,7 +394,7 @@ impl Service {
                 thread::spawn(move || serve(&shared, stream));
             }
         });
-        Self { address, shared }
+        Self { address, shared, accepting: Some(accepting) }
     }
 
     /// The heads of requests that have reached it.
@@ -418,8 +427,9 @@ impl Drop for Service {
     fn drop(&mut self) {
         self.shared.is_stopped.store(true, Ordering::SeqCst);
         // Wakes the accepting thread, which then drops the listener.
-        if let Ok(mut stream) = TcpStream::connect(self.address) {
-            let _ = stream.read(&mut [0]);
+        drop(TcpStream::connect(self.address));
+        if let Some(accepting) = self.accepting.take() {
+            let _ = accepting.join();
         }
         for connection in self.shared.connections.lock().unwrap().drain(..) {
             let _ = connection.shutdown(Shutdown::Both);

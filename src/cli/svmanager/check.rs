@@ -24,7 +24,9 @@ pub(super) fn run(matches: &ArgMatches, files: &Files) -> Exit {
     let path = matches.get_one::<PathBuf>("FILE").unwrap_or(&files.config);
     match run::load(path) {
         Ok(Reading { config, warnings }) => {
-            say(&Problems(warnings).to_string());
+            if !warnings.is_empty() {
+                say(&Problems(warnings).to_string());
+            }
             let (routes, services) = (config.routes.len(), config.services.len());
             say(&format!("{}: sound: {routes} routes, {services} services", path.display()));
             Exit::Done
