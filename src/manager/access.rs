@@ -89,7 +89,7 @@ impl Record {
         if !self.upgrade.is_empty() {
             let _ = write!(out, " upgrade={}", self.upgrade);
         }
-        if !self.parked.is_zero() {
+        if self.parked.as_millis() > 0 {
             let _ = write!(out, " parked={:.1}ms", self.parked.as_secs_f64() * 1000.0);
         }
         if self.retries > 0 {

@@ -39,6 +39,9 @@ const LINGER: Duration = Duration::from_secs(1);
 /// Bytes that are thrown away at most.
 const LINGER_MAX: usize = 256 << 10;
 
+/// What is told when no connection could be made.
+const UNREACHED: &str = "the service cannot be reached";
+
 /// Preliminary answers to one request; a service that sends more is broken.
 const PRELIMINARY_MAX: usize = 16;
 
@@ -372,6 +375,7 @@ impl<'a> Exchange<'a> {
             matches!(client.head.slice(&admitted.method), b"GET" | b"HEAD" | b"OPTIONS" | b"PUT" | b"DELETE");
         let mut tried: Vec<SocketAddr> = Vec::new();
         let mut until = None;
+        let mut tries = 0;
         let mut continued = !admitted.expects_continue;
         loop {
             let place = {
@@ -405,11 +409,14 @@ impl<'a> Exchange<'a> {
                 Missed::Client(ended) => return Err(Some(blamed(&ended))),
                 Missed::Unsent(why) => {
                     live.answered(at, Outcome::NoConnection(format!("no connection: {why}")));
-                    (Fault::upstream(502, "the service cannot be reached", why, Again::Safe), true)
+                    (Fault::upstream(502, UNREACHED, why, Again::Safe), true)
                 }
                 Missed::Unanswered(why) => {
-                    // A kept connection that ends was closed before we knew; that says nothing about the instance.
-                    if !was_kept {
+                    // A kept connection that ends was closed before we knew, as all others that were kept may be; that says
+                    // nothing about the instance.
+                    if was_kept {
+                        live.forget(at);
+                    } else {
                         live.answered(at, Outcome::Bad(why.clone()));
                     }
                     let again = if is_idempotent { Again::Safe } else { Again::Unknown };
@@ -432,12 +439,22 @@ impl<'a> Exchange<'a> {
                     )
                 }
             };
-            let is_left = usize::try_from(self.record.retries).unwrap_or(usize::MAX) < spec.retries;
-            // Whoever found nobody there may try for as long as others would wait.
-            let may_wait =
-                matches!(fault.again, Again::Safe) && !has_begun && is_safe && (is_left || until.is_some());
-            if !may_wait {
+            if !is_safe || has_begun {
                 return Err(Some(fault));
+            }
+            // Whoever found nobody there may try for as long as others wait, and a connection that was stale is no try.
+            let is_unsent = fault.detail == UNREACHED;
+            let may_wait = is_unsent && spec.park.max_requests > 0;
+            if may_wait {
+                let until = *until.get_or_insert_with(|| Instant::now() + spec.park.timeout);
+                if Instant::now() >= until {
+                    return Err(Some(fault));
+                }
+            } else if !was_kept {
+                tries += 1;
+                if tries > spec.retries {
+                    return Err(Some(fault));
+                }
             }
             self.record.retries += 1;
             count(&live.tally.retried);

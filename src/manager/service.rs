@@ -185,9 +185,7 @@ impl Live {
         if self.waiting.load(Ordering::Relaxed) >= park.max_requests {
             return Err(TurnedAway::Full);
         }
-        if until.is_none() {
-            count(&self.tally.parked);
-        }
+        count(&self.tally.parked);
         let until = *until.get_or_insert_with(|| Instant::now() + park.timeout);
         self.waiting.fetch_add(1, Ordering::Relaxed);
         let _waiting = Waiting(self);
@@ -255,6 +253,11 @@ impl Live {
         if idle.len() < most {
             idle.push(Idle { stream, since: Instant::now() });
         }
+    }
+
+    /// Closes all connections that are kept to `at`.
+    pub fn forget(&self, at: SocketAddr) {
+        lock(&self.idle).remove(&at);
     }
 
     /// Closes connections that were kept too long, or that the other end has closed. Whether any are left.
