@@ -114,3 +114,6 @@ impl Gateway {
         [0, 1, 2, 3, 4, 5].map(|class: usize| self.answers[class].load(Ordering::Relaxed))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -256,3 +256,6 @@ table! {
         cooldown: Key<Lasting> = "\"30s\"", AtOnce;
     }
 }
+
+#[cfg(test)]
+mod tests;
