@@ -15,7 +15,7 @@ FLAGS := target."cfg(all(target_os = \"linux\", target_env = \"gnu\"))".rustflag
   ["--remap-path-prefix=$(CARGO_HOME)=/cargo", "--remap-path-prefix=$(CURDIR)=/svinit"$(PACKED)]
 RELEASE = $(CARGO) build --release --locked --config '$(FLAGS)'
 
-.PHONY: help build release where images demo numbers reproducible run bench test check-model mutants coverage sweep fuzz soak proof lint deny install clean
+.PHONY: help build release where images demo numbers reproducible run bench bench-manager test check-model mutants coverage sweep fuzz soak proof lint deny install clean
 
 help:
 	@echo "make run                nginx, a Django app and PostgreSQL as units of one svinit, in the foreground"
@@ -33,6 +33,7 @@ help:
 	@echo "make lint               formatting, clippy with warnings as errors, cargo-deny, shellcheck"
 	@echo "make build              target/.../release/svinit, one static file"
 	@echo "make bench              svinit, a floor and other supervisors in turns, and the table of ratios"
+	@echo "make bench-manager      svmanager beside nginx as a proxy, in turns; needs nginx and wrk"
 	@echo "make reproducible       builds HEAD twice, in two places, and compares the files"
 	@echo "make install PREFIX=D   svinit and its links into D/bin (default $(PREFIX))"
 	@echo "make clean              removes target/, not the state of make run"
@@ -70,6 +71,11 @@ bench:
 	@scripts/setup bench
 	$(RELEASE)
 	@bench/run $(SVINIT)
+
+# ROUNDS=5 SECONDS=5
+bench-manager:
+	$(RELEASE)
+	@bench/manager.py $(SVINIT) $(or $(ROUNDS),5) $(or $(SECONDS),5)
 
 test:
 	@scripts/setup test

@@ -1,6 +1,6 @@
 //! Requests wait while their service is away.
 
-#![expect(clippy::disallowed_methods, reason = "clients are threads, and their waits have bounds")]
+#![expect(clippy::disallowed_methods, reason = "clients of a test are threads")]
 
 use std::io::{BufReader, Write};
 use std::sync::Arc;

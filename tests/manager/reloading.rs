@@ -1,6 +1,6 @@
 //! Another file, other addresses of a name, and the end: without a failed request.
 
-#![expect(clippy::disallowed_methods, reason = "clients are threads, and their waits have bounds")]
+#![expect(clippy::disallowed_methods, reason = "clients of a test are threads")]
 
 use std::collections::BTreeSet;
 use std::io::{BufReader, Read, Write};
