@@ -24,9 +24,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What is waited longer than `svctl` itself waits: it tells more than we could.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// How long one exec follows events; then it is begun again. What is forgotten in a container ends by itself.
-const FOLLOW: &str = "1h";
-
 /// Which containers are meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Which {
@@ -118,7 +115,8 @@ impl Docker {
     }
 
     pub(super) async fn follow(&self, instance: &str, unit: &str) -> Result<Events, Fault> {
-        let args = ["events", "--json", "--initial", "--timeout", FOLLOW, unit];
+        // One that nobody listens to any more ends when it has the next event to tell.
+        let args = ["events", "--json", "--initial", unit];
         let body = self.engine.follow_svctl(instance, &args).await?;
         Ok(Events { body, frames: Frames::default(), ready: Vec::new() })
     }
