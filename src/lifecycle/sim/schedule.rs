@@ -150,6 +150,9 @@ struct Schedule {
     /// When it crashes.
     crashes: Dice,
     doomed: Option<Box<Doomed>>,
+    /// It may crash: not among groups, of which a crash loses the definitions that are to come in turns, and with
+    /// them the turns. No promise says yet what is to become of those.
+    is_mortal: bool,
     /// It has just crashed, and does not do so again.
     is_recovering: bool,
 }
@@ -211,6 +214,7 @@ impl Schedule {
             crashes: Dice::new(seed ^ 0x000f_a117),
             doomed: None,
             is_recovering: false,
+            is_mortal: plan.set.units.values().all(|spec| spec.group().is_none()),
             plan,
         }
     }
@@ -387,7 +391,8 @@ impl Schedule {
         if !matches!(event, Event::Tick) || self.book.end.is_some() {
             self.tell_the_time();
         }
-        let may_crash = self.doomed.is_none() && !self.is_recovering && self.book.end.is_none();
+        let may_crash =
+            self.is_mortal && self.doomed.is_none() && !self.is_recovering && self.book.end.is_none();
         if may_crash && self.crashes.per_mille(CRASHES) {
             self.doom(&event);
         }

@@ -684,9 +684,9 @@ a.toml:7:12: not TOML: unclosed array, expected "]"
 svinit.toml:2:13: expected a whole number from 1 to 10000, found 0
   2 | fork_rate = 0
     |             ^
-svinit.toml:4:1: no such key in [control]: "listen"
+svinit.toml:4:10: expected an address and port like "0.0.0.0:9500", or "off", found "x"
   4 | listen = 'x'
-    | ^^^^^^
+    |          ^^^
 svinit.toml:6:10: expected an address and port like "0.0.0.0:9500", or "off", found ":9500"; write "0.0.0.0:9500" for every address
   6 | listen = ':9500'
     |          ^^^^^^^
