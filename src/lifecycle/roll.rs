@@ -349,6 +349,16 @@ impl Supervisor {
             || planted(Bug::AllAtOnce)
             || !is_in_turn()
             || self.others_are_there(unit)
+            || self.is_waited_for(unit)
+    }
+
+    /// What it builds on is to stop, and waits until this one has: then it is not for its turn that it goes.
+    fn is_waited_for(&self, unit: &Unit) -> bool {
+        let spec = &unit.spec;
+        let below = spec.requires.iter().chain(&spec.wants).chain(&spec.after).chain(&spec.part_of);
+        below.filter_map(|name| self.units.get(name)).any(|below| {
+            below.pending.is_some() || (matches!(below.state, State::Completed) && self.is_waited_for(below))
+        })
     }
 
     /// One that was held up by others of its group, and is not any longer.
@@ -356,7 +366,8 @@ impl Supervisor {
         let unit = self.units.get(name).filter(|unit| unit.pending == Some(After::StartAgain));
         roll.begun.contains_key(name)
             && unit.is_some_and(|unit| {
-                self.others_are_there(unit) && order::may_stop(&self.units, &self.links, name)
+                let may = self.others_are_there(unit) || self.is_waited_for(unit);
+                may && order::may_stop(&self.units, &self.links, name)
             })
     }
 
