@@ -259,7 +259,10 @@ fn the_verbs_are_a_closed_list_and_none_of_them_runs_what_it_is_given() {
         .filter(|(_, path)| path.as_object().unwrap().keys().any(|method| method != "get"))
         .map(|(path, _)| path)
         .collect();
-    assert_eq!(changing, ["/v1/jobs", "/v1/update", "/v1/scale", "/v1/logs/reopen", "/v1/upgrade", "/v1/shutdown"]);
+    assert_eq!(
+        changing,
+        ["/v1/jobs", "/v1/update", "/v1/scale", "/v1/logs/reopen", "/v1/upgrade", "/v1/shutdown"]
+    );
     let wanted = ["start", "stop", "restart", "reload", "signal", "reset", "pause", "resume"];
     let text = description.to_string();
     for verb in wanted {
