@@ -1,8 +1,6 @@
 //! The list of things to do, which the systems monolith, two-tier and three-tier have in common: its clients, and what
 //! is done to each of its services.
 
-#![expect(clippy::disallowed_methods, reason = "clients are threads, and their waits have bounds")]
-
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
