@@ -100,6 +100,15 @@ pub fn open(at: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
+/// Takes over a listener that was given to this process.
+///
+/// # Errors
+/// What the system says.
+pub fn take(given: std::net::TcpListener) -> io::Result<TcpListener> {
+    given.set_nonblocking(true)?;
+    TcpListener::from_std(given)
+}
+
 /// Serves what comes in until `stop`, or until the gateway ends.
 pub async fn serve(
     listener: TcpListener,

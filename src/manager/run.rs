@@ -23,7 +23,10 @@ use crate::manager::names;
 use crate::manager::probe::{self, words};
 use crate::manager::service::Live;
 use crate::net::resolve::Resolver;
+use crate::os::clock;
 use crate::os::files;
+use crate::os::inherited;
+use crate::os::outer::Outer;
 use crate::os::posture;
 use crate::os::signals::{self, Signals};
 use crate::units::problem::{Problem, Problems};
@@ -88,6 +91,9 @@ pub fn load(path: &Path) -> Result<Reading, Problems> {
 /// It could not begin.
 pub fn run(files: &Files) -> Result<(), Failure> {
     posture::harden();
+    // Before anything is opened.
+    let given = inherited::listeners(|name| std::env::var(name).ok());
+    let outer = Supervisor::of_this_process();
     // Before the first thread, which inherits what is blocked.
     let signals = Signals::install().map_err(|error| Failure::Start(error.to_string()))?;
     let Reading { config, warnings } = load(&files.config).map_err(Failure::Config)?;
@@ -98,9 +104,32 @@ pub fn run(files: &Files) -> Result<(), Failure> {
     }
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().map_err(start)?;
-    let served = runtime.block_on(serve(config, files, signals, journal.clone()));
+    let begin = Beginning { config, given, outer };
+    let served = runtime.block_on(serve(begin, files, signals, journal.clone()));
     journal.flush();
     served.map_err(Failure::Start)
+}
+
+/// What it begins with.
+struct Beginning {
+    config: Config,
+    given: Vec<std::net::TcpListener>,
+    outer: Supervisor,
+}
+
+/// Who has started it and wants to be told, by `sd_notify(3)`; often nobody.
+struct Supervisor(Option<Outer>);
+
+impl Supervisor {
+    fn of_this_process() -> Self {
+        Self(std::env::var_os("NOTIFY_SOCKET").and_then(|place| Outer::connect(&place).ok()))
+    }
+
+    fn tell(&self, text: &str) {
+        if let Some(outer) = &self.0 {
+            outer.say(text);
+        }
+    }
 }
 
 /// What runs besides connections.
@@ -108,11 +137,14 @@ struct Works {
     gateway: Arc<Gateway>,
     seats: Arc<Seats>,
     resolver: Resolver,
+    /// Sockets that were held for it, and are taken rather than opened.
+    given: Vec<std::net::TcpListener>,
     listeners: BTreeMap<SocketAddr, watch::Sender<bool>>,
     tasks: BTreeMap<Arc<str>, Vec<AbortHandle>>,
 }
 
-async fn serve(config: Config, files: &Files, mut signals: Signals, journal: Journal) -> Result<(), String> {
+async fn serve(begin: Beginning, files: &Files, mut signals: Signals, journal: Journal) -> Result<(), String> {
+    let Beginning { config, given, outer } = begin;
     let readable = signals.as_fd().try_clone_to_owned().and_then(watch_fd).map_err(|error| words(&error))?;
     let seats = Arc::new(Seats::new(config.limits.connections));
     let gateway = Arc::new(Gateway::new(config.clone(), journal.clone()));
@@ -120,11 +152,13 @@ async fn serve(config: Config, files: &Files, mut signals: Signals, journal: Jou
         gateway,
         seats,
         resolver: files.resolver(),
+        given,
         listeners: BTreeMap::new(),
         tasks: BTreeMap::new(),
     };
     let opened = works.open(&config.listen)?;
     works.take_over(config, opened);
+    outer.tell("READY=1");
     tokio::spawn(sweep(works.gateway.clone()));
     loop {
         let Ok(mut ready) = readable.readable().await else {
@@ -134,10 +168,15 @@ async fn serve(config: Config, files: &Files, mut signals: Signals, journal: Jou
         for signal in signals.pending() {
             match signals::name(signal).as_str() {
                 "TERM" | "INT" | "QUIT" | "PWR" | "RTMIN+3" => {
+                    outer.tell("STOPPING=1");
                     journal.say(&format!("stopping, as SIG{} asks", signals::name(signal)));
                     return end(&works, &readable, &mut signals).await;
                 }
-                "HUP" => works.reload(files),
+                "HUP" => {
+                    outer.tell(&format!("RELOADING=1\nMONOTONIC_USEC={}", clock::now().0));
+                    works.reload(files);
+                    outer.tell("READY=1");
+                }
                 // Any process beside this one may send any signal; the others mean nothing.
                 _ => {}
             }
@@ -181,14 +220,20 @@ async fn end(works: &Works, readable: &AsyncFd<OwnedFd>, signals: &mut Signals) 
 }
 
 impl Works {
-    /// Opens listeners that are not open yet.
-    fn open(&self, wanted: &[SocketAddr]) -> Result<Vec<(SocketAddr, TcpListener)>, String> {
-        let fresh = wanted.iter().filter(|at| !self.listeners.contains_key(at));
+    /// Opens listeners that are not open yet, or takes those that were held for it.
+    fn open(&mut self, wanted: &[SocketAddr]) -> Result<Vec<(SocketAddr, TcpListener)>, String> {
+        let fresh: Vec<SocketAddr> =
+            wanted.iter().filter(|at| !self.listeners.contains_key(at)).copied().collect();
         fresh
+            .into_iter()
             .map(|at| {
-                let opened = listener::open(*at);
+                let held = self.given.iter().position(|given| given.local_addr().is_ok_and(|own| own == at));
+                let opened = match held {
+                    Some(held) => listener::take(self.given.swap_remove(held)),
+                    None => listener::open(at),
+                };
                 opened
-                    .map(|listener| (*at, listener))
+                    .map(|listener| (at, listener))
                     .map_err(|error| format!("cannot listen on {at}: {}", words(&error)))
             })
             .collect()

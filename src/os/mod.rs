@@ -13,6 +13,7 @@ pub mod exec;
 pub mod files;
 pub mod handover;
 pub mod hold;
+pub mod inherited;
 pub mod limits;
 pub mod notify;
 pub mod oom;
