@@ -5,6 +5,7 @@
 //! [`upstream`]. What does is [`proxy`], from an accepted connection to the last byte of an answer.
 
 pub mod access;
+pub mod audit;
 pub mod config;
 pub mod cors;
 pub mod explain;
@@ -15,6 +16,7 @@ pub mod gateway;
 pub mod guard;
 pub mod headers;
 pub mod journal;
+pub mod leader;
 pub mod listener;
 pub mod names;
 pub mod path;
@@ -23,6 +25,7 @@ pub mod proxy;
 pub mod reach;
 pub mod recovery;
 pub mod relay;
+pub mod repair;
 pub mod router;
 pub mod run;
 pub mod service;

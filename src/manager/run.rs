@@ -21,6 +21,7 @@ use crate::manager::journal::Journal;
 use crate::manager::listener::{self, Seats};
 use crate::manager::names;
 use crate::manager::probe::{self, words};
+use crate::manager::repair::{self, Surroundings};
 use crate::manager::service::Live;
 use crate::net::resolve::Resolver;
 use crate::os::clock;
@@ -157,7 +158,12 @@ async fn serve(begin: Beginning, files: &Files, mut signals: Signals, journal: J
         tasks: BTreeMap::new(),
     };
     let opened = works.open(&config.listen)?;
+    let services = config.services.clone();
     works.take_over(config, opened);
+    let told = journal.clone();
+    let say: repair::Say = Arc::new(move |line: &str| told.say(line));
+    // What is asked of it ends with this; the repairs end with the runtime.
+    let _asks = repair::start(&services, works.gateway.gate(), Surroundings::of_this_process(), say);
     outer.tell("READY=1");
     tokio::spawn(sweep(works.gateway.clone()));
     loop {

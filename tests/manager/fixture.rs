@@ -58,6 +58,8 @@ impl Manager {
             .arg(path("hosts"))
             .arg("--resolv-conf")
             .arg(path("resolv.conf"))
+            // Managers that share a directory agree on one that acts, which these are not to do.
+            .env("SVMANAGER_STATE", dir.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()

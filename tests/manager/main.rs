@@ -14,5 +14,8 @@ mod health;
 mod limits;
 mod parking;
 mod reloading;
+mod repair;
 mod streams;
+#[path = "../it/fixture.rs"]
+mod supervisor;
 mod upgrades;

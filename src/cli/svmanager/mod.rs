@@ -2,6 +2,7 @@
 
 mod check;
 mod explain;
+mod guard;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -26,6 +27,7 @@ pub fn main(args: Vec<OsString>) -> Exit {
     match matches.subcommand() {
         Some(("check", below)) => check::run(below, &files(&matches)),
         Some(("explain", below)) => explain::run(below, &files(&matches)),
+        Some(("guard", below)) => guard::run(below),
         _ => serve(&files(&matches)),
     }
 }
@@ -46,6 +48,7 @@ fn command() -> Command {
         .arg(file("resolv-conf").help("Name servers, instead of /etc/resolv.conf"))
         .subcommand(check::command())
         .subcommand(explain::command())
+        .subcommand(guard::command())
 }
 
 fn files(matches: &ArgMatches) -> Files {

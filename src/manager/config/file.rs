@@ -254,6 +254,10 @@ table! {
         ladder: Key<List<Choice<Rung>>> = "[\"reload\", \"restart-unit\", \"alert\"]", AtOnce;
         /// Between two rungs, and after the last one before it begins again.
         cooldown: Key<Lasting> = "\"30s\"", AtOnce;
+        /// How long it may become well by itself before anything is done.
+        grace: Key<Lasting> = "\"5s\"", AtOnce;
+        /// Services without which it cannot be well. While one of them is not, nothing is done about it.
+        needs: Key<List<Token>> = "[]", AtOnce;
     }
 }
 

@@ -77,6 +77,12 @@ fn check(file: &ManagerFile, reader: &mut Reader<'_>) {
             reader.error(*at, why);
         }
         check_service(name, service, *at, reader);
+        for (need, at) in service.recovery.keys.needs.value.iter().flat_map(|needs| &needs.0) {
+            if need.0 == *name || !file.service.0.contains_key(&need.0) {
+                let message = format!("there is no other service {:?}", need.0);
+                reader.error_with_help(*at, message, "name one that has a table [service.NAME] of its own");
+            }
+        }
     }
     let mut seen: BTreeMap<(Option<String>, String, bool), Place> = BTreeMap::new();
     for (route, at) in &file.route.0 {
@@ -463,6 +469,8 @@ fn service(name: String, mut table: ServiceTable) -> Option<Service> {
                 vec![Rung::Alert]
             },
             cooldown: may(table.recovery.keys.cooldown)?.0,
+            grace: may(table.recovery.keys.grace)?.0,
+            needs: may(table.recovery.keys.needs)?.into_values().into_iter().map(|name| name.0).collect(),
         },
         name,
     })

@@ -320,6 +320,10 @@ pub struct Recovery {
     pub ladder: Vec<Rung>,
     /// Between two.
     pub cooldown: Duration,
+    /// Before the first.
+    pub grace: Duration,
+    /// Services without which it cannot be well; all are there.
+    pub needs: Vec<String>,
 }
 
 /// One thing that is tried.
