@@ -23,7 +23,9 @@ use crate::api::status::UnitStatus;
 use crate::manager::audit::Audit;
 use crate::manager::config::spec;
 use crate::manager::config::spec::Check;
+use crate::manager::gate::Cause;
 use crate::manager::gate::Gate;
+use crate::manager::gate::Health;
 use crate::manager::gate::Report;
 use crate::manager::gate::Standing;
 use crate::manager::leader::Leader;
@@ -278,14 +280,7 @@ async fn run(
                 None => return,
             },
             changed = health.recv() => match changed {
-                Ok(changed) => {
-                    let sign = match changed.standing {
-                        Standing::Up => Sign::Well,
-                        Standing::Unknown => Sign::Unseen("it has not been checked yet".to_owned()),
-                        Standing::Ill | Standing::Gone => Sign::Ill(changed.cause.to_string()),
-                    };
-                    hands.on_checked(&changed.service, changed.instance, changed.container.as_deref(), sign, now());
-                }
+                Ok(changed) => hands.on_changed(&changed, now()),
                 Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => hands.look_at_gate(now()),
                 Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
             },
@@ -365,7 +360,20 @@ impl Hands {
         self.step(Fact::Seen { service: Arc::clone(service), instance: id, sign }, now);
     }
 
-    /// The gateway says so.
+    /// The gateway thinks otherwise of an instance. Only what it has seen itself is news: the rest is what it was told from here.
+    fn on_changed(&mut self, changed: &Health, now: Time) {
+        if !matches!(changed.cause, Cause::Check(_) | Cause::Requests(_)) {
+            return;
+        }
+        let sign = match changed.standing {
+            Standing::Up => Sign::Well,
+            Standing::Unknown => return,
+            Standing::Ill | Standing::Gone => Sign::Ill(changed.cause.to_string()),
+        };
+        self.on_checked(&changed.service, changed.instance, changed.container.as_deref(), sign, now);
+    }
+
+    /// A check of the gateway's says so.
     fn on_checked(
         &mut self,
         service: &Arc<str>,

@@ -36,7 +36,9 @@ fn web(port: u16, more: &str) -> Svinit {
     let unit = format!(
         "command = [\"python3\", \"{{dir}}/server.py\", \"{port}\"]\nready.http = \"http://127.0.0.1:{port}/\"\n[restart]\npolicy = \"never\"\n"
     );
+    // With nothing left to run svinit itself would end.
     let setup = Setup::new().file("server.py", SERVER).file("token", TOKEN).unit("web", &unit);
+    let setup = setup.unit("beside", "command = [\"sleep\", \"600\"]");
     let more = more.replace("{dir}", setup.path("").to_str().unwrap().trim_end_matches('/'));
     let svinit = setup.config(&more).start();
     svinit.wait_for("web", "ready");
