@@ -35,7 +35,7 @@ variable "PARENTS" {
 }
 
 group "default" {
-  targets = ["svinit", "base", "image", "app-image", "frontend-dev"]
+  targets = ["svinit", "base", "image", "app-image", "manager-image", "frontend-dev"]
 }
 
 target "common" {
@@ -104,6 +104,21 @@ target "app-image" {
     "svinit/backend:local"  = "target:backend"
   }
   tags = ["svinit/app:${SVINIT_TAG}${variant == "image" ? "" : "-rootless"}"]
+}
+
+# From nothing but svinit and a shell.
+target "manager-image" {
+  name     = variant == "image" ? "manager" : "manager-${variant}"
+  inherits = ["common"]
+  matrix = {
+    variant = ["image", "rootless"]
+  }
+  dockerfile = "images/manager/Dockerfile"
+  target     = variant
+  contexts = {
+    "svinit:local" = "target:svinit"
+  }
+  tags = ["svinit/manager:${SVINIT_TAG}${variant == "image" ? "" : "-rootless"}"]
 }
 
 target "frontend-dev" {
