@@ -34,6 +34,9 @@ use crate::manager::wire::intake::{Intake, within, write_all};
 
 /// After an error that closes the connection: so long the rest of what the client sends is read and thrown away, so that
 /// it reads the answer before its next write fails.
+/// For a connection that was made just before the end: its request is under way.
+const FRESH: Duration = Duration::from_secs(1);
+
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Bytes that are thrown away at most.
@@ -127,14 +130,17 @@ impl Client {
                 self.stream.readable().await?;
                 self.intake.more(&mut self.stream, size_max).await
             };
-            tokio::select! {
-                read = tokio::time::timeout(patience, first) => {
-                    if !matches!(read, Ok(Ok(1..))) {
-                        return Arrival::Nothing;
-                    }
+            tokio::pin!(first);
+            let read = tokio::select! {
+                read = tokio::time::timeout(patience, &mut first) => read,
+                // Whoever has sent a request already is answered, and so is who has come for that just now.
+                () = async { drop(leaving.wait_for(|leaving| *leaving).await) } => {
+                    let patience = if is_first { FRESH } else { Duration::ZERO };
+                    tokio::time::timeout(patience, &mut first).await
                 }
-                // Whoever has sent a request already is answered.
-                _ = leaving.wait_for(|leaving| *leaving) => return Arrival::Nothing,
+            };
+            if !matches!(read, Ok(Ok(1..))) {
+                return Arrival::Nothing;
             }
         }
         match tokio::time::timeout(timeouts.header, self.whole_head(running)).await {

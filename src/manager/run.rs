@@ -144,7 +144,12 @@ struct Works {
     tasks: BTreeMap<Arc<str>, Vec<AbortHandle>>,
 }
 
-async fn serve(begin: Beginning, files: &Files, mut signals: Signals, journal: Journal) -> Result<(), String> {
+async fn serve(
+    begin: Beginning,
+    files: &Files,
+    mut signals: Signals,
+    journal: Journal,
+) -> Result<(), String> {
     let Beginning { config, given, outer } = begin;
     let readable = signals.as_fd().try_clone_to_owned().and_then(watch_fd).map_err(|error| words(&error))?;
     let seats = Arc::new(Seats::new(config.limits.connections));

@@ -14,6 +14,7 @@ mod conventions;
 mod engine;
 mod flask;
 mod items;
+mod manager;
 mod monolith;
 mod nginx;
 mod numbers;

@@ -12,10 +12,14 @@ mod fixture;
 mod headers;
 mod health;
 mod limits;
+#[allow(dead_code, unreachable_pub, reason = "shared with other tests, which use other parts")]
+#[path = "../proof/load.rs"]
+mod load;
 mod parking;
 mod reloading;
 mod repair;
 mod streams;
+mod supervised;
 #[path = "../it/fixture.rs"]
 mod supervisor;
 mod upgrades;

@@ -101,7 +101,8 @@ fn check(file: &ManagerFile, reader: &mut Reader<'_>) {
     }
     for (name, (service, at)) in &file.service.0 {
         let is_used = file.route.0.iter().any(|(route, _)| route.service.value.as_deref() == Some(name));
-        if !is_used && is_http(service) {
+        // One that is healed from here is of use without a route: a database, for one.
+        if !is_used && is_http(service) && service.control.at.is_none() {
             reader.warning(
                 *at,
                 format!("no route leads to {}", quoted(name)),
