@@ -7,6 +7,7 @@ pub mod command;
 pub mod event;
 pub mod health;
 pub mod log;
+pub mod manager;
 pub mod openapi;
 pub mod place;
 pub mod status;

@@ -20,8 +20,11 @@ use crate::manager::gateway::Gateway;
 use crate::manager::journal::Journal;
 use crate::manager::listener::{self, Seats};
 use crate::manager::names;
+use crate::manager::news::News;
 use crate::manager::probe::{self, words};
-use crate::manager::repair::{self, Surroundings};
+use crate::manager::reach::engine::Engine;
+use crate::manager::repair;
+use crate::manager::repair::surroundings::Surroundings;
 use crate::manager::service::Live;
 use crate::net::resolve::Resolver;
 use crate::os::clock;
@@ -140,6 +143,7 @@ struct Works {
     resolver: Resolver,
     /// Sockets that were held for it, and are taken rather than opened.
     given: Vec<std::net::TcpListener>,
+    engine: Arc<Engine>,
     listeners: BTreeMap<SocketAddr, watch::Sender<bool>>,
     tasks: BTreeMap<Arc<str>, Vec<AbortHandle>>,
 }
@@ -154,21 +158,24 @@ async fn serve(
     let readable = signals.as_fd().try_clone_to_owned().and_then(watch_fd).map_err(|error| words(&error))?;
     let seats = Arc::new(Seats::new(config.limits.connections));
     let gateway = Arc::new(Gateway::new(config.clone(), journal.clone()));
+    let around = Surroundings::of_this_process();
     let mut works = Works {
         gateway,
         seats,
         resolver: files.resolver(),
         given,
+        engine: Arc::new(Engine::new(around.engine.clone())),
         listeners: BTreeMap::new(),
         tasks: BTreeMap::new(),
     };
     let opened = works.open(&config.listen)?;
     let services = config.services.clone();
     works.take_over(config, opened);
+    let news = News::default();
+    tokio::spawn(news.clone().follow_gate(works.gateway.gate()));
     let told = journal.clone();
     let say: repair::Say = Arc::new(move |line: &str| told.say(line));
-    // What is asked of it ends with this; the repairs end with the runtime.
-    let _asks = repair::start(&services, works.gateway.gate(), Surroundings::of_this_process(), say);
+    let _asks = repair::start(&services, works.gateway.gate(), around, &works.engine, news.clone(), say);
     outer.tell("READY=1");
     tokio::spawn(sweep(works.gateway.clone()));
     loop {
@@ -266,7 +273,8 @@ impl Works {
             stays
         });
         for live in gateway.take_over(config) {
-            self.tasks.insert(live.name.clone(), tasks_of(&live, &self.resolver, &gateway.journal));
+            self.tasks
+                .insert(live.name.clone(), tasks_of(&live, &self.resolver, &self.engine, &gateway.journal));
         }
         for (at, listener) in opened {
             let stop = watch::Sender::new(false);
@@ -305,10 +313,15 @@ impl Works {
     }
 }
 
-fn tasks_of(live: &Arc<Live>, resolver: &Resolver, journal: &Journal) -> Vec<AbortHandle> {
+fn tasks_of(
+    live: &Arc<Live>,
+    resolver: &Resolver,
+    engine: &Arc<Engine>,
+    journal: &Journal,
+) -> Vec<AbortHandle> {
     vec![
         tokio::spawn(names::run(live.clone(), resolver.clone(), journal.clone())).abort_handle(),
-        tokio::spawn(probe::run(live.clone())).abort_handle(),
+        tokio::spawn(probe::run(live.clone(), engine.clone())).abort_handle(),
     ]
 }
 

@@ -95,7 +95,8 @@ impl Manager {
 
     /// All it has said.
     pub fn said(&self) -> String {
-        self.said.0.lock().unwrap().join("\n")
+        // Whoever has panicked while it waited for a line shows what was said.
+        self.said.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).join("\n")
     }
 
     /// Where it serves.

@@ -1,10 +1,13 @@
 //! The real svmanager in front of small real services. One binary of modules, so that it is linked once.
 //!
 //! `fixture` starts the manager on a file of its own and gives services that count what reaches them; tests wait for events, never
-//! for time. `MANAGER_BYTES=2147483648` makes the streams of `streams` as long as the promise is.
+//! for time. `MANAGER_BYTES=2147483648` makes the streams of `streams`, and
+//! `MANAGER_REQUESTS=20000` the load of `load`, as long as the promise is.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on says so by failing")]
 
+mod backend;
+mod checks;
 mod commands;
 mod cors;
 mod filter;
@@ -12,12 +15,13 @@ mod fixture;
 mod headers;
 mod health;
 mod limits;
-#[allow(dead_code, unreachable_pub, reason = "shared with other tests, which use other parts")]
-#[path = "../proof/load.rs"]
 mod load;
 mod parking;
 mod reloading;
 mod repair;
+#[allow(dead_code, unreachable_pub, reason = "shared with other tests, which use other parts")]
+#[path = "../proof/load.rs"]
+mod rush;
 mod streams;
 mod supervised;
 #[path = "../it/fixture.rs"]

@@ -1,65 +1,11 @@
 //! Services that are repaired: real processes under a real svinit, reached by its socket and over TCP.
 
-use std::net::SocketAddr;
-use std::net::TcpListener;
-
-use crate::fixture::Manager;
-use crate::supervisor::Setup;
-use crate::supervisor::Svinit;
+use crate::backend::TOKEN;
+use crate::backend::by_socket;
+use crate::backend::free_port;
+use crate::backend::manager;
+use crate::backend::web;
 use crate::supervisor::kill;
-
-const TOKEN: &str = "correct-horse-battery-staple";
-
-/// Answers every GET with its own number.
-const SERVER: &str = r#"
-import http.server, os, sys
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    def do_GET(self):
-        body = str(os.getpid()).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-    def log_message(self, *args):
-        pass
-http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
-"#;
-
-/// A port that is free now.
-fn free_port() -> u16 {
-    TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap().local_addr().unwrap().port()
-}
-
-/// A web server as the unit `web`, which svinit does not start again by itself.
-fn web(port: u16, more: &str) -> Svinit {
-    let unit = format!(
-        "command = [\"python3\", \"{{dir}}/server.py\", \"{port}\"]\nready.http = \"http://127.0.0.1:{port}/\"\n[restart]\npolicy = \"never\"\n"
-    );
-    // With nothing left to run svinit itself would end.
-    let setup = Setup::new().file("server.py", SERVER).file("token", TOKEN).unit("web", &unit);
-    let setup = setup.unit("beside", "command = [\"sleep\", \"600\"]");
-    let more = more.replace("{dir}", setup.path("").to_str().unwrap().trim_end_matches('/'));
-    let svinit = setup.config(&more).start();
-    svinit.wait_for("web", "ready");
-    svinit
-}
-
-fn manager(port: u16, control: &str) -> Manager {
-    let manager = Manager::start(&format!(
-        "[[route]]\nservice = \"app\"\n[service.app]\ntargets = [\"http://127.0.0.1:{port}\"]\ncontrol = {control}\n\
-         health = {{ http = \"/\", interval = \"1s\", unhealthy_interval = \"500ms\", timeout = \"1s\", retries = 2 }}\n\
-         park = {{ max_requests = 200, timeout = \"30s\" }}\n\
-         recovery = {{ ladder = [\"reload\", \"restart-unit\", \"alert\"], cooldown = \"1s\" }}\n"
-    ));
-    manager.wait_for("recovery: all services: leader");
-    assert_eq!(manager.get("/").status, 200);
-    manager
-}
-
-fn by_socket(svinit: &Svinit) -> String {
-    format!("{{ driver = \"socket\", path = \"{}\", unit = \"web\" }}", svinit.socket().display())
-}
 
 #[test]
 fn a_killed_service_is_known_at_once_and_no_request_fails_while_it_is_started_again() {

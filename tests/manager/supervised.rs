@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 
 use crate::fixture::Service;
-use crate::load::Load;
+use crate::rush::Load;
 use crate::supervisor::{Setup, Svinit, executable};
 
 /// An address that is free now.

@@ -190,6 +190,10 @@ table! {
         tcp: Key<bool> => "no such check", AtOnce;
         /// The svinit of its container says on its port 9500 that this unit is well.
         svinit: Key<UnitName> => "no such check", AtOnce;
+        /// The server lets this user in, or says that it does not: a whole handshake of MySQL or MariaDB, without a password.
+        mysql: Key<Token> => "no such check", AtOnce;
+        /// What the unit's own check says, which runs in its container (`[health]` there); asked by the driver of `control`.
+        exec: Key<bool> => "no such check", AtOnce;
         /// Ask this port rather than the one that serves.
         port: Key<Int<1, 65_535>> => "the one that serves", AtOnce;
         /// Between two checks of an instance that is well.

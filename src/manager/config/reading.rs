@@ -246,11 +246,16 @@ fn check_service(name: &str, service: &ServiceTable, at: Place, reader: &mut Rea
 fn check_health(name: &str, service: &ServiceTable, reader: &mut Reader<'_>) {
     let keys = &service.health.keys;
     let Some(at) = service.health.at else { return };
-    let written: Vec<(&str, Option<Place>)> =
-        [("http", keys.http.at), ("tcp", keys.tcp.at), ("svinit", keys.svinit.at)]
-            .into_iter()
-            .filter(|(_, at)| at.is_some())
-            .collect();
+    let written: Vec<(&str, Option<Place>)> = [
+        ("http", keys.http.at),
+        ("tcp", keys.tcp.at),
+        ("svinit", keys.svinit.at),
+        ("mysql", keys.mysql.at),
+        ("exec", keys.exec.at),
+    ]
+    .into_iter()
+    .filter(|(_, at)| at.is_some())
+    .collect();
     match written.as_slice() {
         [] => reader.error_with_help(
             at,
@@ -265,8 +270,21 @@ fn check_health(name: &str, service: &ServiceTable, reader: &mut Reader<'_>) {
             );
         }
     }
-    if let (Some(false), Some(at)) = (keys.tcp.value, keys.tcp.at) {
-        reader.error_with_help(at, "this asks nothing", "write tcp = true, or take health away");
+    for (key, value) in [("tcp", &keys.tcp), ("exec", &keys.exec)] {
+        if let (Some(false), Some(at)) = (value.value, value.at) {
+            reader.error_with_help(
+                at,
+                "this asks nothing",
+                format!("write {key} = true, or take health away"),
+            );
+        }
+    }
+    if let (Some(at), None) = (keys.exec.at, service.control.at) {
+        reader.error_with_help(
+            at,
+            "the container can be asked by control alone",
+            "write control = { driver = ..., ... }",
+        );
     }
     if let (Some(at), false) = (keys.http.at, is_http(service)) {
         reader.error_with_help(
@@ -479,10 +497,12 @@ fn service(name: String, mut table: ServiceTable) -> Option<Service> {
 
 fn health(keys: HealthTable) -> Option<Health> {
     let port = may(keys.port).map(|port| u16::try_from(port.0).unwrap_or(0));
-    let check = match (may(keys.http), may(keys.svinit)) {
-        (Some(path), _) => Check::Http(path.0),
-        (None, Some(unit)) => Check::Svinit(unit),
-        (None, None) => Check::Tcp,
+    let check = match (may(keys.http), may(keys.svinit), may(keys.mysql), may(keys.exec)) {
+        (Some(path), ..) => Check::Http(path.0),
+        (_, Some(unit), ..) => Check::Svinit(unit),
+        (.., Some(user), _) => Check::Mysql(user.0),
+        (.., Some(true)) => Check::Exec,
+        (None, None, None, Some(false) | None) => Check::Tcp,
     };
     Some(Health {
         check,

@@ -247,6 +247,10 @@ pub enum Check {
     Tcp,
     /// What svinit says of this unit, on port 9500.
     Svinit(UnitName),
+    /// A handshake as this user.
+    Mysql(String),
+    /// What the unit's own check in its container says, by its control.
+    Exec,
 }
 
 /// When an instance is left out for its answers.

@@ -10,10 +10,11 @@ use crate::manager::reach::engine::SVCTL;
 use crate::units::name::UnitName;
 
 /// Verbs of `svctl` that may be executed. None of them runs a program of the caller's choice, as `exec` and `run` would.
-pub const VERBS: &[&str] = &["status", "health", "why", "events", "reload", "restart", "start", "stop"];
+pub const VERBS: &[&str] =
+    &["status", "health", "why", "events", "logs", "reload", "restart", "start", "stop"];
 
 /// Options of `svctl` that may be given.
-const SWITCHES: &[&str] = &["--json", "--initial", "--with-dependants", "--no-wait"];
+const SWITCHES: &[&str] = &["--json", "--initial", "--follow", "--with-dependants", "--no-wait"];
 
 /// Words of one command at most.
 const WORDS_MAX: usize = 16;
@@ -331,6 +332,13 @@ fn check_args(verb: &str, args: &[String]) -> Result<(), String> {
             let is_time = (1..=9).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
             if !is_time || !["ms", "s", "m", "h"].contains(&&time[digits.len()..]) {
                 return Err("--timeout is no time".to_owned());
+            }
+            continue;
+        }
+        if arg == "--lines" {
+            let lines = args.next().map_or("", String::as_str);
+            if !(1..=6).contains(&lines.len()) || !lines.bytes().all(|byte| byte.is_ascii_digit()) {
+                return Err("--lines is no number".to_owned());
             }
             continue;
         }

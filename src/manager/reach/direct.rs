@@ -8,12 +8,12 @@ use crate::api::command::JobLine;
 use crate::api::command::JobRequest;
 use crate::api::command::Outcome;
 use crate::api::command::Verb;
-use crate::api::event::UnitEvent;
 use crate::api::status::Refusal;
 use crate::api::status::UnitStatus;
 use crate::client::query::Path;
 use crate::manager::reach::Act;
 use crate::manager::reach::Instance;
+use crate::manager::reach::Wanted;
 use crate::manager::reach::fault;
 use crate::manager::reach::fault::Fault;
 use crate::manager::reach::wire;
@@ -60,6 +60,20 @@ impl Direct {
         self.read(answer).await
     }
 
+    pub(super) async fn units(&self) -> Result<Vec<UnitStatus>, Fault> {
+        let answer = self.ask("GET", &Path::new("/v1/units").with("usage", "true"), None, PATIENCE).await?;
+        self.read(answer).await
+    }
+
+    pub(super) async fn logs(&self, wanted: &Wanted) -> Result<Lines, Fault> {
+        let path = Path::new("/v1/logs")
+            .units(std::slice::from_ref(&wanted.unit))
+            .with("lines", &wanted.lines.to_string())
+            .with("follow", if wanted.follow { "true" } else { "false" });
+        let answer = self.ask("GET", &path, None, PATIENCE).await?;
+        Ok(Lines { body: answer.body, whom: self.place.words() })
+    }
+
     pub(super) async fn run(&self, act: Act, unit: &str, patience: Duration) -> Result<Outcome, Fault> {
         let verb = match act {
             Act::Reload => Verb::Reload,
@@ -103,10 +117,10 @@ impl Direct {
             .map_err(|_| Fault::Late(format!("svinit at {} has not done it in time", self.place.words())))?
     }
 
-    pub(super) async fn follow(&self, unit: &str) -> Result<Events, Fault> {
+    pub(super) async fn follow(&self, unit: &str) -> Result<Lines, Fault> {
         let path = Path::new("/v1/events").units(&[unit.to_owned()]).with("initial", "true");
         let answer = self.ask("GET", &path, None, PATIENCE).await?;
-        Ok(Events { body: answer.body, whom: self.place.words() })
+        Ok(Lines { body: answer.body, whom: self.place.words() })
     }
 
     async fn ask(
@@ -153,22 +167,15 @@ impl Direct {
     }
 }
 
-/// Changes of a unit, from svinit itself.
-pub struct Events {
+/// JSON values, from svinit itself.
+pub struct Lines {
     body: Body,
     whom: String,
 }
 
-impl Events {
-    pub(super) async fn next(&mut self) -> Result<Option<UnitEvent>, Fault> {
-        loop {
-            let line = self.body.line().await;
-            let line = line.map_err(|error| fault::of_io(&format!("svinit at {}", self.whom), &error))?;
-            let Some(line) = line else { return Ok(None) };
-            // What is no event says that some are missing: the next one tells the state again.
-            if let Ok(event) = serde_json::from_slice(&line) {
-                return Ok(Some(event));
-            }
-        }
+impl Lines {
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<u8>>, Fault> {
+        let line = self.body.line().await;
+        line.map_err(|error| fault::of_io(&format!("svinit at {}", self.whom), &error))
     }
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::command::Outcome;
-use crate::api::event::UnitEvent;
 use crate::api::status::UnitStatus;
 use crate::manager::reach::Act;
 use crate::manager::reach::Instance;
+use crate::manager::reach::Wanted;
 use crate::manager::reach::engine::Engine;
 use crate::manager::reach::engine::Ran;
 use crate::manager::reach::engine::answers::Listed;
@@ -72,15 +72,32 @@ impl Docker {
     }
 
     pub(super) async fn status(&self, instance: &str, unit: &str) -> Result<UnitStatus, Fault> {
-        let ran = self.engine.svctl(instance, &["status", "--json", unit], PATIENCE).await?;
-        let units: Vec<UnitStatus> = match serde_json::from_slice(&ran.stdout) {
-            Ok(units) => units,
-            Err(error) => return Err(complaint(&ran).unwrap_or_else(|| Fault::Odd(error.to_string()))),
-        };
+        let units = self.statuses(instance, &["status", "--json", unit]).await?;
         units
             .into_iter()
             .next()
             .ok_or_else(|| Fault::NoUnit(format!("there is no unit {unit} in {instance}")))
+    }
+
+    pub(super) async fn units(&self, instance: &str) -> Result<Vec<UnitStatus>, Fault> {
+        self.statuses(instance, &["status", "--json"]).await
+    }
+
+    async fn statuses(&self, instance: &str, args: &[&str]) -> Result<Vec<UnitStatus>, Fault> {
+        let ran = self.engine.svctl(instance, args, PATIENCE).await?;
+        serde_json::from_slice(&ran.stdout)
+            .map_err(|error| complaint(&ran).unwrap_or_else(|| Fault::Odd(error.to_string())))
+    }
+
+    pub(super) async fn logs(&self, instance: &str, wanted: &Wanted) -> Result<Lines, Fault> {
+        let lines = wanted.lines.to_string();
+        let mut args = vec!["logs", "--json", "--lines", &lines];
+        if wanted.follow {
+            args.push("--follow");
+        }
+        args.push(&wanted.unit);
+        let body = self.engine.follow_svctl(instance, &args).await?;
+        Ok(Lines { body, frames: Frames::default(), ready: Vec::new() })
     }
 
     pub(super) async fn run(
@@ -114,11 +131,11 @@ impl Docker {
         }
     }
 
-    pub(super) async fn follow(&self, instance: &str, unit: &str) -> Result<Events, Fault> {
+    pub(super) async fn follow(&self, instance: &str, unit: &str) -> Result<Lines, Fault> {
         // One that nobody listens to any more ends when it has the next event to tell.
         let args = ["events", "--json", "--initial", unit];
         let body = self.engine.follow_svctl(instance, &args).await?;
-        Ok(Events { body, frames: Frames::default(), ready: Vec::new() })
+        Ok(Lines { body, frames: Frames::default(), ready: Vec::new() })
     }
 
     pub(super) async fn restart_container(&self, instance: &str, stop: Duration) -> Result<(), Fault> {
@@ -149,21 +166,19 @@ fn complaint(ran: &Ran) -> Option<Fault> {
     })
 }
 
-/// Changes of a unit, from the output of `svctl events`.
-pub struct Events {
+/// JSON values, from the output of `svctl`.
+pub struct Lines {
     body: Body,
     frames: Frames,
     /// Lines that came and were not given yet, the last first.
     ready: Vec<Vec<u8>>,
 }
 
-impl Events {
-    pub(super) async fn next(&mut self) -> Result<Option<UnitEvent>, Fault> {
+impl Lines {
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<u8>>, Fault> {
         loop {
-            while let Some(line) = self.ready.pop() {
-                if let Ok(event) = serde_json::from_slice(&line) {
-                    return Ok(Some(event));
-                }
+            if let Some(line) = self.ready.pop() {
+                return Ok(Some(line));
             }
             let piece = self.body.piece().await.map_err(|error| fault::of_io("the engine", &error))?;
             let Some(piece) = piece else { return Ok(None) };

@@ -11,14 +11,21 @@ pub mod fault;
 pub mod wire;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::command::Outcome;
 use crate::api::event::UnitEvent;
 use crate::api::status::UnitStatus;
+use crate::manager::config::spec;
 use crate::manager::reach::direct::Direct;
 use crate::manager::reach::docker::Docker;
+use crate::manager::reach::docker::Which;
+use crate::manager::reach::engine::Engine;
 use crate::manager::reach::fault::Fault;
+use crate::manager::reach::wire::Place;
+use crate::net::token::Token;
+use crate::os::credentials;
 
 /// One place where a service runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,15 +64,59 @@ pub enum Reach {
     Direct(Direct),
 }
 
-/// Changes of units, as they happen.
-pub enum Events {
-    /// From the output of `svctl events`.
-    Docker(docker::Events),
+/// JSON values, as they come.
+pub enum Lines {
+    /// From the output of `svctl`.
+    Docker(docker::Lines),
     /// From svinit itself.
-    Direct(direct::Events),
+    Direct(direct::Lines),
+}
+
+/// Changes of units, as they happen.
+pub struct Events(Lines);
+
+/// Which lines of output are wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Of this unit; `all` is all of them.
+    pub unit: String,
+    /// At most so many that are kept.
+    pub lines: u32,
+    /// And those to come.
+    pub follow: bool,
 }
 
 impl Reach {
+    /// The way to `service`; `None`: there is none.
+    ///
+    /// # Errors
+    /// Its token cannot be read, or no container is named.
+    pub fn to(service: &spec::Service, engine: &Arc<Engine>) -> Result<Option<Self>, String> {
+        let Some(control) = &service.control else { return Ok(None) };
+        Ok(Some(match &control.reach {
+            spec::Reach::Docker { container } => {
+                let which = match (container, &service.discover) {
+                    (Some(name), _) => Which::Named(name.clone()),
+                    (None, Some(discover)) => Which::Compose {
+                        service: discover.compose_service.clone(),
+                        project: discover.project.clone(),
+                    },
+                    (None, None) => {
+                        return Err("neither a container nor a Compose service is named".to_owned());
+                    }
+                };
+                Self::Docker(Docker::new(Arc::clone(engine), which))
+            }
+            spec::Reach::Socket { path } => Self::Direct(Direct::new(Place::Unix(path.clone()), None)),
+            spec::Reach::Api { url, token_file } => {
+                let text = credentials::read_secret(token_file).map_err(|error| error.to_string())?;
+                let token = Token::new(&text)
+                    .map_err(|why| format!("the token in {} {why}", token_file.display()))?;
+                Self::Direct(Direct::new(Place::Tcp(url.at.clone()), Some(token)))
+            }
+        }))
+    }
+
     /// The places where the service runs, in the order of their names.
     ///
     /// # Errors
@@ -85,6 +136,28 @@ impl Reach {
         match self {
             Self::Docker(docker) => docker.status(instance, unit).await,
             Self::Direct(direct) => direct.status(unit).await,
+        }
+    }
+
+    /// All units there, with what they use.
+    ///
+    /// # Errors
+    /// As [`Fault`] says.
+    pub async fn units(&self, instance: &str) -> Result<Vec<UnitStatus>, Fault> {
+        match self {
+            Self::Docker(docker) => docker.units(instance).await,
+            Self::Direct(direct) => direct.units().await,
+        }
+    }
+
+    /// Lines of output, as `svctl logs --json` prints them.
+    ///
+    /// # Errors
+    /// As [`Fault`] says.
+    pub async fn logs(&self, instance: &str, wanted: &Wanted) -> Result<Lines, Fault> {
+        match self {
+            Self::Docker(docker) => docker.logs(instance, wanted).await.map(Lines::Docker),
+            Self::Direct(direct) => direct.logs(wanted).await.map(Lines::Direct),
         }
     }
 
@@ -111,8 +184,8 @@ impl Reach {
     /// As [`Fault`] says.
     pub async fn follow(&self, instance: &str, unit: &str) -> Result<Events, Fault> {
         match self {
-            Self::Docker(docker) => docker.follow(instance, unit).await.map(Events::Docker),
-            Self::Direct(direct) => direct.follow(unit).await.map(Events::Direct),
+            Self::Docker(docker) => docker.follow(instance, unit).await.map(Lines::Docker).map(Events),
+            Self::Direct(direct) => direct.follow(unit).await.map(Lines::Direct).map(Events),
         }
     }
 
@@ -136,9 +209,25 @@ impl Events {
     /// # Errors
     /// The connection is lost.
     pub async fn next(&mut self) -> Result<Option<UnitEvent>, Fault> {
+        while let Some(line) = self.0.next().await? {
+            // What is no event says that some are missing: the next one tells the state again.
+            if let Ok(event) = serde_json::from_slice(&line) {
+                return Ok(Some(event));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Lines {
+    /// The next one; `None`: there are no more.
+    ///
+    /// # Errors
+    /// The connection is lost.
+    pub async fn next(&mut self) -> Result<Option<Vec<u8>>, Fault> {
         match self {
-            Self::Docker(events) => events.next().await,
-            Self::Direct(events) => events.next().await,
+            Self::Docker(lines) => lines.next().await,
+            Self::Direct(lines) => lines.next().await,
         }
     }
 }

@@ -31,6 +31,31 @@ pub enum Sign {
     Gone,
 }
 
+impl Sign {
+    /// In a word.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Well => "well",
+            Self::Ill(_) => "ill",
+            Self::Coming(_) => "coming",
+            Self::Down(_) => "down",
+            Self::Held(_) => "held",
+            Self::Unseen(_) => "unseen",
+            Self::Gone => "gone",
+        }
+    }
+
+    /// Why; empty when there is nothing to say.
+    #[must_use]
+    pub fn why(&self) -> &str {
+        match self {
+            Self::Well | Self::Gone => "",
+            Self::Ill(why) | Self::Coming(why) | Self::Down(why) | Self::Held(why) | Self::Unseen(why) => why,
+        }
+    }
+}
+
 /// Why an action did not do what it was for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {

@@ -60,8 +60,8 @@ pub struct View {
     pub phase: &'static str,
     /// Why it does not do more, if it would.
     pub held_by: Option<String>,
-    /// Each instance with its sign, in words.
-    pub instances: Vec<(Arc<str>, String)>,
+    /// Each instance with its sign.
+    pub instances: Vec<(Arc<str>, Sign)>,
     /// Left alone until then, by a person.
     pub paused_until: Option<Time>,
     /// Actions that are left in this window.
@@ -133,6 +133,12 @@ impl Recovery {
     #[must_use]
     pub const fn is_frozen(&self) -> bool {
         matches!(self.freeze, Freeze::Until(_))
+    }
+
+    /// All services are left alone until then, by a person.
+    #[must_use]
+    pub const fn paused_until(&self) -> Option<Time> {
+        self.paused_until
     }
 
     /// Whether this manager is the one that acts.
@@ -729,15 +735,6 @@ fn note(
 }
 
 fn view(name: &Arc<str>, service: &Service) -> View {
-    let words = |sign: &Sign| match sign {
-        Sign::Well => "well".to_owned(),
-        Sign::Ill(why) => format!("ill: {why}"),
-        Sign::Coming(why) => format!("coming: {why}"),
-        Sign::Down(why) => format!("down: {why}"),
-        Sign::Held(why) => format!("held: {why}"),
-        Sign::Unseen(why) => format!("unseen: {why}"),
-        Sign::Gone => "gone".to_owned(),
-    };
     View {
         service: Arc::clone(name),
         phase: service.phase.label(),
@@ -745,7 +742,7 @@ fn view(name: &Arc<str>, service: &Service) -> View {
         instances: service
             .instances
             .iter()
-            .map(|(name, known)| (Arc::clone(name), words(&known.sign)))
+            .map(|(name, known)| (Arc::clone(name), known.sign.clone()))
             .collect(),
         paused_until: service.paused_until,
         budget: service.policy.budget.saturating_sub(service.actions.len()),

@@ -1,0 +1,268 @@
+//! Tells the machine what is seen, and carries out what it wishes.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::sync::oneshot;
+
+use crate::manager::audit::Audit;
+use crate::manager::gate::Cause;
+use crate::manager::gate::Gate;
+use crate::manager::gate::Health;
+use crate::manager::gate::Report;
+use crate::manager::gate::Standing;
+use crate::manager::news::Kind;
+use crate::manager::news::News;
+use crate::manager::reach::Instance;
+use crate::manager::reach::wire;
+use crate::manager::reach::wire::Place;
+use crate::manager::recovery::fact::Attempt;
+use crate::manager::recovery::fact::Fact;
+use crate::manager::recovery::fact::Sign;
+use crate::manager::recovery::fact::Time;
+use crate::manager::recovery::fact::Wish;
+use crate::manager::recovery::machine::Recovery;
+use crate::manager::recovery::policy::Rung;
+use crate::manager::repair::Acted;
+use crate::manager::repair::Say;
+use crate::manager::repair::Told;
+use crate::manager::repair::known::Known;
+use crate::manager::repair::patient::Patient;
+use crate::manager::repair::second_look::look_again;
+use crate::manager::repair::work;
+use crate::manager::repair::work::Done;
+use crate::units::spec::HttpUrl;
+
+/// For requests that are at an instance before it is taken away from others that are well.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// For who takes alerts to answer.
+const WEBHOOK: Duration = Duration::from_secs(3);
+
+/// The machine, and all that is needed to carry its wishes out.
+pub(super) struct Hands {
+    pub(super) patients: BTreeMap<Arc<str>, Arc<Patient>>,
+    pub(super) machine: Recovery,
+    pub(super) known: BTreeMap<(Arc<str>, Arc<str>), (Instance, Known)>,
+    pub(super) gate: Gate,
+    pub(super) audit: Audit,
+    pub(super) webhook: Option<HttpUrl>,
+    pub(super) say: Say,
+    pub(super) news: News,
+    pub(super) tell: mpsc::Sender<Told>,
+    /// Who has asked for the action that is about to be wished for; told its end, or why there is none.
+    pub(super) asker: Option<oneshot::Sender<Acted>>,
+    /// Why the last wish of a person was refused.
+    pub(super) refusal: Option<String>,
+}
+
+impl Hands {
+    pub(super) fn step(&mut self, fact: Fact, now: Time) {
+        for wish in self.machine.step(fact, now) {
+            self.carry_out(wish);
+        }
+    }
+
+    /// svinit, or the engine, says so.
+    pub(super) fn on_pushed(&mut self, service: &Arc<str>, instance: Instance, sign: Sign, now: Time) {
+        let id: Arc<str> = Arc::from(instance.id.as_str());
+        let key = (Arc::clone(service), Arc::clone(&id));
+        for address in self.addresses(service, &instance) {
+            match &sign {
+                Sign::Well => self.gate.report(service, address, Report::Ready),
+                Sign::Coming(why) | Sign::Down(why) | Sign::Held(why) => {
+                    self.gate.report(service, address, Report::NotReady(why.clone()));
+                }
+                Sign::Ill(_) | Sign::Unseen(_) | Sign::Gone => {}
+            }
+        }
+        if sign == Sign::Gone {
+            self.known.remove(&key);
+        } else {
+            let entry = self.known.entry(key).or_insert_with(|| (instance.clone(), Known::default()));
+            entry.0 = instance;
+            // svinit has just said that it is ready: a check that failed before is of the process before.
+            if sign == Sign::Well && entry.1.pushed.as_ref() != Some(&Sign::Well) {
+                entry.1.checked = None;
+            }
+            entry.1.pushed = Some(sign.clone());
+        }
+        let sign =
+            self.known.get(&(Arc::clone(service), Arc::clone(&id))).map_or(sign, |(_, known)| known.sign());
+        self.step(Fact::Seen { service: Arc::clone(service), instance: id, sign }, now);
+    }
+
+    /// The gateway thinks otherwise of an instance. Only what it has seen itself is news: the rest is what it was told from here.
+    pub(super) fn on_changed(&mut self, changed: &Health, now: Time) {
+        if !matches!(changed.cause, Cause::Check(_) | Cause::Requests(_)) {
+            return;
+        }
+        let sign = match changed.standing {
+            Standing::Up => Sign::Well,
+            Standing::Unknown => return,
+            Standing::Ill | Standing::Gone => Sign::Ill(changed.cause.to_string()),
+        };
+        self.on_checked(&changed.service, changed.instance, changed.container.as_deref(), sign, now);
+    }
+
+    /// A check of the gateway's says so.
+    fn on_checked(
+        &mut self,
+        service: &Arc<str>,
+        at: SocketAddr,
+        container: Option<&str>,
+        sign: Sign,
+        now: Time,
+    ) {
+        let of: Vec<Arc<str>> = self
+            .known
+            .iter()
+            .filter(|((name, _), _)| name == service)
+            .filter(|(_, (instance, _))| {
+                container.is_some_and(|name| name == instance.id || name == instance.name)
+                    || instance.address.is_none_or(|address| address == at.ip())
+            })
+            .map(|((_, id), _)| Arc::clone(id))
+            .collect();
+        // One that svinit has not told of yet will be asked about when it does.
+        let [id] = of.as_slice() else { return };
+        let Some((_, known)) = self.known.get_mut(&(Arc::clone(service), Arc::clone(id))) else { return };
+        known.checked = Some(sign);
+        let sign = known.sign();
+        self.step(Fact::Seen { service: Arc::clone(service), instance: Arc::clone(id), sign }, now);
+    }
+
+    /// Changes were missed: all of it again.
+    pub(super) fn look_at_gate(&mut self, now: Time) {
+        for service in self.gate.services() {
+            for instance in service.instances {
+                let sign = match instance.standing {
+                    Standing::Up => Sign::Well,
+                    Standing::Unknown => continue,
+                    Standing::Ill | Standing::Gone => Sign::Ill(instance.why),
+                };
+                self.on_checked(&service.name, instance.address, instance.container.as_deref(), sign, now);
+            }
+        }
+    }
+
+    /// Where the gateway knows this instance.
+    fn addresses(&self, service: &str, instance: &Instance) -> Vec<SocketAddr> {
+        let views = self.gate.services();
+        let view = views.iter().find(|view| *view.name == *service);
+        let all = view.into_iter().flat_map(|view| &view.instances);
+        let own: Vec<SocketAddr> = all
+            .filter(|known| {
+                known.container.as_deref().is_some_and(|name| name == instance.id || name == instance.name)
+                    || instance.address.is_none_or(|address| address == known.address.ip())
+            })
+            .map(|known| known.address)
+            .collect();
+        // Which of several is meant cannot be told without an address.
+        if instance.address.is_none() && own.len() > 1 { Vec::new() } else { own }
+    }
+
+    fn carry_out(&mut self, wish: Wish) {
+        match wish {
+            Wish::Park(service) => self.gate.begin_away(&service),
+            Wish::Unpark(service) => self.gate.end_away(&service),
+            Wish::Confirm { service, instance, attempt } => self.confirm(&service, &instance, attempt),
+            Wish::Act { service, instance, rung, attempt } => self.act(&service, &instance, rung, attempt),
+            Wish::Alert { service, why } => self.alert(service.as_deref(), &why),
+            Wish::Note { service, decision, why } => {
+                if decision == "refused" {
+                    self.refusal = Some(why.clone());
+                }
+                self.note(service.as_deref(), decision, &why);
+            }
+        }
+    }
+
+    /// A line, a line of the audit log, and news.
+    pub(super) fn note(&mut self, service: Option<&str>, decision: &str, why: &str) {
+        let ts = jiff::Timestamp::now().to_string();
+        let named = service.unwrap_or("all services");
+        (self.say)(&format!("recovery: {named}: {decision}: {why}"));
+        self.news.tell(Kind::Recovery, service, None, decision, why);
+        if let Err(why) = self.audit.add(ts, service, decision, why) {
+            (self.say)(&why);
+        }
+    }
+
+    /// A person wants it done now; the answer comes when it has ended, or at once when it is refused.
+    pub(super) fn on_asked(
+        &mut self,
+        service: Arc<str>,
+        rung: Rung,
+        who: String,
+        answer: oneshot::Sender<Acted>,
+        now: Time,
+    ) {
+        self.asker = Some(answer);
+        self.refusal = None;
+        self.step(Fact::Asked { service, rung, who }, now);
+        if let Some(answer) = self.asker.take() {
+            let why = self.refusal.take().unwrap_or_else(|| "recovery does not look after it".to_owned());
+            // Who asked may have left.
+            let _ = answer.send(Acted::Refused(why));
+        }
+    }
+
+    fn confirm(&self, service: &Arc<str>, instance: &Arc<str>, attempt: Attempt) {
+        let Some(patient) = self.patients.get(service).cloned() else { return };
+        let address =
+            self.known.get(&(Arc::clone(service), Arc::clone(instance))).and_then(|(known, _)| known.address);
+        let (tell, service, instance) = (self.tell.clone(), Arc::clone(service), Arc::clone(instance));
+        tokio::spawn(async move {
+            // Silence passes no judgement.
+            if let Some(ill) = look_again(&patient, &instance, address).await {
+                let _ = tell.send(Told::Fact(Fact::Confirmed { service, attempt, ill })).await;
+            }
+        });
+    }
+
+    fn act(&mut self, service: &Arc<str>, instance: &Arc<str>, rung: Rung, attempt: Attempt) {
+        let asker = self.asker.take();
+        let Some(patient) = self.patients.get(service).cloned() else { return };
+        let known = self.known.get(&(Arc::clone(service), Arc::clone(instance)));
+        let is_well = known.is_some_and(|(_, known)| known.sign() == Sign::Well);
+        let addresses = known.map(|(instance, _)| self.addresses(service, instance)).unwrap_or_default();
+        let drained: Vec<SocketAddr> = if is_well && rung.takes_away() { addresses } else { Vec::new() };
+        let (tell, gate) = (self.tell.clone(), self.gate.clone());
+        let (service, instance) = (Arc::clone(service), Arc::clone(instance));
+        tokio::spawn(async move {
+            for address in &drained {
+                gate.drain(&service, *address);
+                gate.drained(&service, *address, DRAIN).await;
+            }
+            let Done { result, outcome } = work::carry_out(&patient, &instance, rung).await;
+            drained.iter().for_each(|address| gate.undrain(&service, *address));
+            if let Some(asker) = asker {
+                let instance = instance.to_string();
+                // Who asked may have left.
+                let _ = asker.send(Acted::Ended { instance, result: result.clone(), outcome });
+            }
+            let _ = tell.send(Told::Fact(Fact::Done { service, attempt, result })).await;
+        });
+    }
+
+    fn alert(&self, service: Option<&str>, why: &str) {
+        (self.say)(&format!("ALERT: {}: {why}", service.unwrap_or("all services")));
+        self.news.tell(Kind::Alert, service, None, "alert", why);
+        let Some(url) = self.webhook.clone() else { return };
+        let body = serde_json::json!({ "service": service, "why": why }).to_string();
+        let say = Arc::clone(&self.say);
+        tokio::spawn(async move {
+            let request =
+                wire::Request { method: "POST", path: &url.path, body: Some(body.as_bytes()), token: None };
+            match wire::ask(&Place::Tcp(url.at.clone()), &request, WEBHOOK).await {
+                Ok(answer) if answer.status < 400 => {}
+                Ok(answer) => say(&format!("the alert was not taken: status {}", answer.status)),
+                Err(error) => say(&format!("the alert was not taken: {error}")),
+            }
+        });
+    }
+}

@@ -1,0 +1,141 @@
+//! The loop: what the tasks, the gateway and people tell goes to the machine, one after the other.
+
+use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio::time::sleep_until;
+
+use crate::manager::audit::Audit;
+use crate::manager::gate::Gate;
+use crate::manager::leader::Leader;
+use crate::manager::news::News;
+use crate::manager::recovery::fact::Fact;
+use crate::manager::recovery::fact::Time;
+use crate::manager::recovery::machine::Recovery;
+use crate::manager::recovery::policy::Policy;
+use crate::manager::repair::Ask;
+use crate::manager::repair::Overview;
+use crate::manager::repair::Say;
+use crate::manager::repair::Told;
+use crate::manager::repair::hands::Hands;
+use crate::manager::repair::patient::Patient;
+use crate::manager::repair::surroundings::Surroundings;
+use crate::manager::repair::watch::Watch;
+
+/// Facts that may wait for the machine; who tells them waits then.
+const FACTS_MAX: usize = 1024;
+
+/// Who is repaired, and where.
+pub(super) struct Rounds {
+    pub(super) patients: BTreeMap<Arc<str>, Arc<Patient>>,
+    pub(super) policies: BTreeMap<Arc<str>, Policy>,
+    pub(super) gate: Gate,
+    pub(super) around: Surroundings,
+    pub(super) news: News,
+    pub(super) say: Say,
+}
+
+impl Rounds {
+    /// Goes on for ever.
+    pub(super) async fn run(self, mut asked: mpsc::Receiver<Ask>) {
+        let began = Instant::now();
+        let now = || Time(millis(began.elapsed()));
+        let mut health = self.gate.health();
+        let (tell, mut told) = mpsc::channel(FACTS_MAX);
+        for patient in self.patients.values() {
+            let (patient, tell, news) = (Arc::clone(patient), tell.clone(), self.news.clone());
+            tokio::spawn(Watch { patient, tell, news }.run());
+        }
+        let mut leader = Leader::new(&self.around.state);
+        let mut hands = self.hands(tell);
+        let mut next_vote = Instant::now();
+        let mut is_open = true;
+        loop {
+            let due = hands.machine.next_deadline().map(|at| began + Duration::from_millis(at.0));
+            tokio::select! {
+                told = told.recv() => match told {
+                    Some(Told::Pushed { service, instance, sign }) => {
+                        hands.on_pushed(&service, instance, sign, now());
+                    }
+                    Some(Told::Fact(fact)) => hands.step(fact, now()),
+                    None => return,
+                },
+                changed = health.recv() => match changed {
+                    Ok(changed) => hands.on_changed(&changed, now()),
+                    Err(RecvError::Lagged(_)) => hands.look_at_gate(now()),
+                    Err(RecvError::Closed) => return,
+                },
+                ask = asked.recv(), if is_open => match ask {
+                    Some(ask) => heed(&mut hands, ask, now()),
+                    // Nobody will ask any more; the rest goes on.
+                    None => is_open = false,
+                },
+                () = sleep_until(due.unwrap_or(began)), if due.is_some() => hands.step(Fact::Tick, now()),
+                () = sleep_until(next_vote) => {
+                    let is_leader = leader.vote();
+                    hands.step(Fact::Led(is_leader), now());
+                    // Who has the lock keeps it; only who waits for it looks again.
+                    next_vote = Instant::now() + if is_leader { Leader::REST } else { Leader::EVERY };
+                }
+            }
+        }
+    }
+
+    fn hands(self, tell: mpsc::Sender<Told>) -> Hands {
+        let audit = Audit::open(&self.around.state.join("audit.jsonl")).unwrap_or_else(|why| {
+            (self.say)(&format!("decisions are in this log only: {why}"));
+            Audit::nowhere()
+        });
+        Hands {
+            patients: self.patients,
+            machine: Recovery::new(self.policies, RandomState::new().hash_one(0)),
+            known: BTreeMap::new(),
+            gate: self.gate,
+            audit,
+            webhook: self.around.webhook,
+            say: self.say,
+            news: self.news,
+            tell,
+            asker: None,
+            refusal: None,
+        }
+    }
+}
+
+/// Does what a person asks for.
+fn heed(hands: &mut Hands, ask: Ask, now: Time) {
+    match ask {
+        Ask::Overview(answer) => {
+            let overview = Overview {
+                views: hands.machine.views(),
+                is_leader: hands.machine.is_leader(),
+                is_frozen: hands.machine.is_frozen(),
+                paused_until: hands.machine.paused_until(),
+                now,
+            };
+            // Who asked may have left.
+            let _ = answer.send(overview);
+        }
+        Ask::Act { service, rung, who, answer } => hands.on_asked(service, rung, who, answer, now),
+        Ask::Pause { service, length, who } => {
+            let why = format!("to be left alone for {} s, by {who}", length.as_secs());
+            hands.note(service.as_deref(), "asked", &why);
+            hands.step(Fact::Paused { service, until: Time(now.0.saturating_add(millis(length))) }, now);
+        }
+        Ask::Resume { service, who } => {
+            hands.note(service.as_deref(), "asked", &format!("to be looked after again, by {who}"));
+            hands.step(Fact::Resumed { service }, now);
+        }
+        Ask::Note { service, why } => hands.note(Some(&service), "asked", &why),
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,156 @@
+//! Follows the instances of a service, and what svinit says about its unit in each of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tokio::time::sleep;
+
+use crate::api::event::UnitEvent;
+use crate::manager::news::Kind;
+use crate::manager::news::News;
+use crate::manager::reach::Instance;
+use crate::manager::reach::fault::Fault;
+use crate::manager::recovery::fact::Sign;
+use crate::manager::repair::Told;
+use crate::manager::repair::known::sign;
+use crate::manager::repair::known::sign_of;
+use crate::manager::repair::patient::Patient;
+
+/// Between two looks at which instances there are, where an engine has to be asked.
+const LIST_EVERY: Duration = Duration::from_secs(5);
+
+/// Before a stream that has ended is opened again: the first time, and at most.
+const AGAIN_MIN: Duration = Duration::from_millis(100);
+const AGAIN_MAX: Duration = Duration::from_secs(5);
+
+/// One service whose instances are followed.
+pub(super) struct Watch {
+    pub(super) patient: Arc<Patient>,
+    pub(super) tell: mpsc::Sender<Told>,
+    pub(super) news: News,
+}
+
+/// Nobody listens any more.
+struct Over;
+
+impl Watch {
+    /// Follows all instances of it for ever.
+    pub(super) async fn run(self) {
+        let watch = Arc::new(self);
+        let mut followed: BTreeMap<String, (Instance, AbortHandle)> = BTreeMap::new();
+        loop {
+            let listed = match watch.patient.reach.instances().await {
+                Ok(found) => watch.take_over(found, &mut followed).await,
+                Err(fault) => watch.lose_sight(&fault, &followed).await,
+            };
+            if listed.is_err() {
+                return;
+            }
+            sleep(LIST_EVERY).await;
+        }
+    }
+
+    /// These are the instances from now on.
+    async fn take_over(
+        self: &Arc<Self>,
+        found: Vec<Instance>,
+        followed: &mut BTreeMap<String, (Instance, AbortHandle)>,
+    ) -> Result<(), Over> {
+        let gone: Vec<String> =
+            followed.keys().filter(|id| !found.iter().any(|one| one.id == **id)).cloned().collect();
+        for id in gone {
+            if let Some((instance, task)) = followed.remove(&id) {
+                task.abort();
+                self.push(instance, Sign::Gone).await?;
+            }
+        }
+        for instance in found {
+            if instance.state != "running" {
+                if let Some((_, task)) = followed.remove(&instance.id) {
+                    task.abort();
+                }
+                let sign = Sign::Held(format!("its container is {}", instance.state));
+                self.push(instance, sign).await?;
+            } else if !followed.contains_key(&instance.id) {
+                let task = tokio::spawn(Arc::clone(self).follow(instance.clone()));
+                followed.insert(instance.id.clone(), (instance, task.abort_handle()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The engine cannot be asked, which says nothing about its containers.
+    async fn lose_sight(
+        &self,
+        fault: &Fault,
+        followed: &BTreeMap<String, (Instance, AbortHandle)>,
+    ) -> Result<(), Over> {
+        for (instance, _) in followed.values() {
+            self.push(instance.clone(), Sign::Unseen(fault.to_string())).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells every change of one instance's unit; opens the stream again whenever it ends.
+    async fn follow(self: Arc<Self>, instance: Instance) {
+        let mut pause = AGAIN_MIN;
+        loop {
+            let Ok(ended) = self.follow_once(&instance, &mut pause).await else { return };
+            if let Err(fault) = ended {
+                let words = fault.to_string();
+                let sign = if fault.is_deliberate() { Sign::Held(words) } else { Sign::Unseen(words) };
+                if self.push(instance.clone(), sign).await.is_err() {
+                    return;
+                }
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(AGAIN_MAX);
+        }
+    }
+
+    async fn follow_once(
+        &self,
+        instance: &Instance,
+        pause: &mut Duration,
+    ) -> Result<Result<(), Fault>, Over> {
+        let mut events = match self.patient.reach.follow(&instance.id, &self.patient.unit).await {
+            Ok(events) => events,
+            Err(fault) => return Ok(Err(fault)),
+        };
+        loop {
+            let event = match events.next().await {
+                Ok(Some(event)) => event,
+                Ok(None) => return Ok(Ok(())),
+                Err(fault) => return Ok(Err(fault)),
+            };
+            *pause = AGAIN_MIN;
+            if !event.initial {
+                let (service, subject) = (Some(&*self.patient.name), Some(instance.id.as_str()));
+                self.news.tell(Kind::Unit, service, subject, &event.state, &event.why);
+            }
+            let sign = self.seen(instance, &event).await;
+            self.push(instance.clone(), sign).await?;
+        }
+    }
+
+    /// What an event says. Whether a unit that does not run was stopped by a person is only in its status.
+    async fn seen(&self, instance: &Instance, event: &UnitEvent) -> Sign {
+        match event.state.as_str() {
+            "inactive" | "completed" => {
+                match self.patient.reach.status(&instance.id, &self.patient.unit).await {
+                    Ok(status) => sign_of(&status),
+                    Err(fault) => Sign::Unseen(fault.to_string()),
+                }
+            }
+            state => sign(state, &event.health, &event.why, false),
+        }
+    }
+
+    async fn push(&self, instance: Instance, sign: Sign) -> Result<(), Over> {
+        let service = Arc::clone(&self.patient.name);
+        self.tell.send(Told::Pushed { service, instance, sign }).await.map_err(|_| Over)
+    }
+}

@@ -1,0 +1,56 @@
+//! One rung of a ladder, carried out by whoever reaches the service's svinit.
+
+use std::time::Duration;
+
+use crate::api::command::Outcome;
+use crate::manager::reach::Act;
+use crate::manager::reach::fault::Fault;
+use crate::manager::recovery::fact::Failure;
+use crate::manager::recovery::policy::Policy;
+use crate::manager::recovery::policy::Rung;
+use crate::manager::repair::patient::Patient;
+
+/// For a container to end by itself before it is restarted.
+const STOP: Duration = Duration::from_secs(10);
+
+/// What came of it, in two tellings: for the machine, and in svinit's own words for who asked, if it has said any.
+pub(super) struct Done {
+    pub(super) result: Result<(), Failure>,
+    pub(super) outcome: Option<Outcome>,
+}
+
+/// Does it.
+pub(super) async fn carry_out(patient: &Patient, instance: &str, rung: Rung) -> Done {
+    let patience = Duration::from_millis(Policy::default().patience);
+    let act = match rung {
+        Rung::Reload => Act::Reload,
+        Rung::RestartUnit => Act::Restart,
+        Rung::RestartDependants => Act::RestartDependants,
+        Rung::RestartContainer => {
+            let restarted = patient.reach.restart_container(instance, STOP).await;
+            return Done { result: restarted.map_err(|fault| failure(&fault)), outcome: None };
+        }
+        Rung::Alert => return Done { result: Ok(()), outcome: None },
+    };
+    match patient.reach.run(instance, act, &patient.unit, patience).await {
+        Ok(outcome) => {
+            let result = if outcome.ok {
+                Ok(())
+            } else if outcome.why.starts_with("has no [reload]") {
+                Err(Failure::NotApplicable(outcome.why.clone()))
+            } else {
+                Err(Failure::Failed(outcome.why.clone()))
+            };
+            Done { result, outcome: Some(outcome) }
+        }
+        Err(fault) => Done { result: Err(failure(&fault)), outcome: None },
+    }
+}
+
+fn failure(fault: &Fault) -> Failure {
+    match fault {
+        fault if fault.is_deliberate() => Failure::Held(fault.to_string()),
+        Fault::Denied(why) | Fault::NoUnit(why) | Fault::NoSvctl(why) => Failure::NotApplicable(why.clone()),
+        fault => Failure::Failed(fault.to_string()),
+    }
+}
