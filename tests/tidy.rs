@@ -22,7 +22,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("client", &["api", "net"]),
     ("http", &["units", "api", "lifecycle", "runtime"]),
     ("control", &["units", "api", "lifecycle", "net", "logs", "runtime", "http"]),
-    ("manager", &["units", "api", "os", "net", "client"]),
+    ("manager", &["units", "api", "os", "net", "client", "http"]),
     (
         "cli",
         &[

@@ -2,3 +2,6 @@
 
 /// docs/openapi.json, as served at `/v1/openapi.json`.
 pub const OPENAPI: &str = include_str!("../../docs/openapi.json");
+
+/// `docs/openapi-manager.json`: the admin listener of `svmanager`.
+pub const OPENAPI_MANAGER: &str = include_str!("../../docs/openapi-manager.json");

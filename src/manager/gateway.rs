@@ -6,13 +6,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{broadcast, watch};
+use tokio::time::Instant;
 
 use crate::manager::access::Record;
-use crate::manager::config::spec::Config;
+use crate::manager::config::spec::{Config, Route};
 use crate::manager::gate::{Gate, HEALTH_BACKLOG, Health};
 use crate::manager::journal::Journal;
 use crate::manager::router::Router;
 use crate::manager::service::{Live, Services};
+use crate::manager::traffic::Traffic;
 
 /// A configuration that is in force, and what is made of it.
 pub struct Running {
@@ -20,14 +22,52 @@ pub struct Running {
     pub config: Config,
     /// Its routes.
     pub router: Router,
+    /// What goes through each of them, in the same order.
+    traffic: Vec<Arc<Mutex<Traffic>>>,
 }
 
 impl Running {
     /// Makes what is needed of it.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        Self { router: Router::new(config.routes.clone()), config }
+        let router = Router::new(config.routes.clone());
+        let traffic = router.routes().iter().map(|_| Arc::default()).collect();
+        Self { router, config, traffic }
     }
+
+    /// Goes on with what was counted of routes that are the same.
+    fn taking_over(mut self, before: &Self) -> Self {
+        let is_same = |a: &Route, b: &Route| (&a.host, &a.path, a.exact) == (&b.host, &b.path, b.exact);
+        for (route, traffic) in self.router.routes().iter().zip(&mut self.traffic) {
+            let mut known = before.router.routes().iter().zip(&before.traffic);
+            if let Some((_, counted)) = known.find(|(old, _)| is_same(old, route)) {
+                *traffic = counted.clone();
+            }
+        }
+        self
+    }
+
+    /// What goes through `route`, which is one of its routes.
+    #[must_use]
+    pub fn traffic(&self, route: &Route) -> Option<Arc<Mutex<Traffic>>> {
+        let place = self.router.routes().iter().position(|own| std::ptr::eq(own, route))?;
+        self.traffic.get(place).cloned()
+    }
+
+    /// All routes, in the order in which they are tried, and what has gone through each.
+    pub fn measured(&self) -> impl Iterator<Item = (&Route, Traffic)> {
+        self.router
+            .routes()
+            .iter()
+            .zip(&self.traffic)
+            .map(|(route, traffic)| (route, traffic.lock().unwrap_or_else(PoisonError::into_inner).clone()))
+    }
+}
+
+/// Adds a request to what goes through its route.
+fn measure(traffic: &Mutex<Traffic>, record: &Record, second: u64) {
+    let mut traffic = traffic.lock().unwrap_or_else(PoisonError::into_inner);
+    traffic.add(record.took, record.status >= 500, second);
 }
 
 /// What all connections share.
@@ -37,6 +77,7 @@ pub struct Gateway {
     pub services: Arc<Services>,
     /// Where lines go.
     pub journal: Journal,
+    began: Instant,
     leaving: watch::Sender<bool>,
     health: broadcast::Sender<Health>,
     seed: u64,
@@ -53,6 +94,7 @@ impl Gateway {
             running: Mutex::new(Arc::new(Running::new(config))),
             services: Arc::default(),
             journal,
+            began: Instant::now(),
             leaving: watch::Sender::new(false),
             health: broadcast::Sender::new(HEALTH_BACKLOG),
             // Random keys of the process: ids of two managers do not meet.
@@ -73,7 +115,9 @@ impl Gateway {
     pub fn take_over(&self, config: Config) -> Vec<Arc<Live>> {
         let make = |spec| Live::new(spec, self.health.clone(), self.journal.clone());
         let fresh = self.services.take_over(&config.services, make);
-        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(Running::new(config));
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        *running = Arc::new(Running::new(config).taking_over(&running));
+        drop(running);
         fresh
     }
 
@@ -100,8 +144,17 @@ impl Gateway {
         format!("{:016x}{:08x}", self.seed, self.ids.fetch_add(1, Ordering::Relaxed) & 0xffff_ffff)
     }
 
-    /// Counts how a request has ended.
-    pub fn tally(&self, record: &Record) {
+    /// Which second of its life this is.
+    #[must_use]
+    pub fn second(&self) -> u64 {
+        self.began.elapsed().as_secs()
+    }
+
+    /// Counts how a request has ended, and for its route.
+    pub fn tally(&self, record: &Record, traffic: Option<&Mutex<Traffic>>) {
+        if let Some(traffic) = traffic {
+            measure(traffic, record, self.second());
+        }
         let class = usize::from(record.status / 100);
         if let Some(counter) = self.answers.get(class) {
             counter.fetch_add(1, Ordering::Relaxed);

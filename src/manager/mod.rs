@@ -5,6 +5,7 @@
 //! [`upstream`]. What does is [`proxy`], from an accepted connection to the last byte of an answer.
 
 pub mod access;
+pub mod admin;
 pub mod audit;
 pub mod config;
 pub mod cors;
@@ -31,6 +32,7 @@ pub mod repair;
 pub mod router;
 pub mod run;
 pub mod service;
+pub mod traffic;
 pub mod upgrade;
 pub mod upload;
 pub mod upstream;

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
@@ -25,6 +25,7 @@ use crate::manager::probe::words;
 use crate::manager::relay::{self, Answer, Broken, NoAnswer};
 use crate::manager::router::rewritten;
 use crate::manager::service::{Live, Place, TurnedAway, count};
+use crate::manager::traffic::Traffic;
 use crate::manager::upgrade::{Moved, Tunnel};
 use crate::manager::upload::{Ended, Patience, Upload, gone};
 use crate::manager::upstream::{Outcome, hash, mark};
@@ -214,6 +215,7 @@ struct Exchange<'a> {
     began: Instant,
     record: Record,
     live: Option<Arc<Live>>,
+    traffic: Option<Arc<Mutex<Traffic>>>,
     origin: Option<Vec<u8>>,
     keeps_alive: bool,
     minor: u8,
@@ -251,6 +253,7 @@ impl<'a> Exchange<'a> {
             began: Instant::now(),
             record: Record { client: Some(client.peer.ip().to_canonical()), ..Record::default() },
             live: None,
+            traffic: None,
             origin: None,
             keeps_alive: false,
             minor: 1,
@@ -260,7 +263,7 @@ impl<'a> Exchange<'a> {
 
     fn tell(&mut self) {
         self.record.took = self.began.elapsed();
-        self.gateway.tally(&self.record);
+        self.gateway.tally(&self.record, self.traffic.as_deref());
         if let Some(live) = &self.live {
             count(&live.tally.requests);
             if self.record.status == 499 {
@@ -304,6 +307,7 @@ impl<'a> Exchange<'a> {
             let fault = Fault::client(404, "no route leads from here to a service");
             return self.fail(client, &fault, &admitted).await;
         };
+        self.traffic = running.traffic(route);
         let Some(live) = self.gateway.services.get(&route.service) else {
             // The configuration was read anew this moment.
             let fault = Fault::ourselves(503, "the service is about to change");

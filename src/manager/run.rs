@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use crate::manager::admin::server::Listening;
 use crate::manager::config::reading::{self, Reading};
 use crate::manager::config::spec::Config;
 use crate::manager::gateway::Gateway;
@@ -168,6 +169,7 @@ async fn serve(
         listeners: BTreeMap::new(),
         tasks: BTreeMap::new(),
     };
+    let admin = Listening::open(&config.admin)?;
     let opened = works.open(&config.listen)?;
     let services = config.services.clone();
     works.take_over(config, opened);
@@ -175,7 +177,13 @@ async fn serve(
     tokio::spawn(news.clone().follow_gate(works.gateway.gate()));
     let told = journal.clone();
     let say: repair::Say = Arc::new(move |line: &str| told.say(line));
-    let _asks = repair::start(&services, works.gateway.gate(), around, &works.engine, news.clone(), say);
+    let asks = repair::start(&services, works.gateway.gate(), around, &works.engine, news.clone(), say);
+    if let Some(admin) = admin {
+        if let Some(at) = admin.address() {
+            journal.say(&format!("admin listener on {at}"));
+        }
+        tokio::spawn(admin.serve(works.gateway.clone(), works.engine.clone(), asks, news));
+    }
     outer.tell("READY=1");
     tokio::spawn(sweep(works.gateway.clone()));
     loop {

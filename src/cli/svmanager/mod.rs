@@ -1,8 +1,12 @@
 //! `svmanager`: the gateway as a program, and the questions that can be asked about its file without one.
 
+mod admin;
 mod check;
 mod explain;
 mod guard;
+mod pause;
+mod status;
+mod why;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -28,6 +32,10 @@ pub fn main(args: Vec<OsString>) -> Exit {
         Some(("check", below)) => check::run(below, &files(&matches)),
         Some(("explain", below)) => explain::run(below, &files(&matches)),
         Some(("guard", below)) => guard::run(below),
+        Some(("status", below)) => status::run(below, &files(&matches)),
+        Some(("why", below)) => why::run(below, &files(&matches)),
+        Some(("pause", below)) => pause::pause(below, &files(&matches)),
+        Some(("resume", below)) => pause::resume(below, &files(&matches)),
         _ => serve(&files(&matches)),
     }
 }
@@ -49,6 +57,10 @@ fn command() -> Command {
         .subcommand(check::command())
         .subcommand(explain::command())
         .subcommand(guard::command())
+        .subcommand(status::command())
+        .subcommand(why::command())
+        .subcommand(pause::command())
+        .subcommand(pause::resume_command())
 }
 
 fn files(matches: &ArgMatches) -> Files {

@@ -14,6 +14,7 @@ use crate::manager::config::reading;
 use crate::manager::gate::{Found, Report, Standing};
 use crate::manager::listener::{self, Seats};
 use crate::manager::probe;
+use crate::manager::reach::engine::Engine;
 use crate::units::source::Source;
 
 /// Bounds every wait; none takes nearly so long.
@@ -55,7 +56,8 @@ async fn gateway(instances: &[SocketAddr]) -> (Gate, SocketAddr) {
     let config = reading::read(&Source::manager("manager.toml", text), &|_| None).unwrap().config;
     let gateway = Arc::new(Gateway::new(config.clone(), Journal::silent()));
     for live in gateway.take_over(config) {
-        tokio::spawn(probe::run(live));
+        let engine = Arc::new(Engine::new("/nonexistent".into()));
+        tokio::spawn(probe::run(live, engine));
     }
     let gate = gateway.gate();
     list(&gate, instances);

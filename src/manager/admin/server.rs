@@ -1,0 +1,131 @@
+//! The listener itself: who comes in, how many, and for how long.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::IntoResponse;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::service::Service;
+use hyper::service::service_fn;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+
+use crate::http::door::Limits;
+use crate::http::door::Pause;
+use crate::http::door::connection;
+use crate::manager::admin::door;
+use crate::manager::admin::routes::Visitor;
+use crate::manager::admin::routes::app_of;
+use crate::manager::admin::routes::closing;
+use crate::manager::config::spec::Admin;
+use crate::manager::gateway::Gateway;
+use crate::manager::journal::Journal;
+use crate::manager::listener;
+use crate::manager::news::News;
+use crate::manager::probe::words;
+use crate::manager::reach::engine::Engine;
+use crate::manager::repair::Asks;
+use crate::net::token::Token;
+use crate::os::credentials;
+
+/// Connections at a time, streams among them. Further ones wait in the kernel's backlog.
+const CONNECTIONS_MAX: usize = 64;
+
+const LIMITS: Limits = Limits { head_timeout: Duration::from_secs(5), head_bytes: 16 << 10, headers: 64 };
+
+/// An open listener that is not served yet.
+pub struct Listening {
+    listener: TcpListener,
+    token: Option<Token>,
+}
+
+impl Listening {
+    /// Opens what `admin` says; `None`: it is off.
+    ///
+    /// # Errors
+    /// It cannot be listened on, or its token cannot be had.
+    pub fn open(admin: &Admin) -> Result<Option<Self>, String> {
+        let Some(at) = admin.listen else { return Ok(None) };
+        let token = admin.token_file.as_deref().map(token).transpose()?;
+        let listener =
+            listener::open(at).map_err(|error| format!("cannot listen on {at}: {}", words(&error)))?;
+        Ok(Some(Self { listener, token }))
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.listener.local_addr().ok()
+    }
+
+    /// Serves for ever.
+    pub async fn serve(self, gateway: Arc<Gateway>, engine: Arc<Engine>, asks: Asks, news: News) {
+        let journal = gateway.journal.clone();
+        let app = app_of(gateway, engine, asks, news);
+        let token = Arc::new(self.token);
+        let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let mut pause = Pause::default();
+        while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
+            match self.listener.accept().await {
+                Ok((stream, peer)) => {
+                    pause.over("the admin listener");
+                    let visited = visit(stream, peer, app.clone(), Arc::clone(&token), journal.clone());
+                    tokio::spawn(async move {
+                        visited.await;
+                        drop(slot);
+                    });
+                }
+                Err(error) => pause.after("the admin listener", &error).await,
+            }
+        }
+    }
+}
+
+/// The token in this file.
+///
+/// # Errors
+/// It cannot be read, or is none.
+pub fn token(path: &Path) -> Result<Token, String> {
+    let text = credentials::read_secret(path).map_err(|error| error.to_string())?;
+    Token::new(&text).map_err(|why| format!("the token in {} {why}", path.display()))
+}
+
+async fn visit(
+    stream: TcpStream,
+    peer: SocketAddr,
+    app: Router,
+    token: Arc<Option<Token>>,
+    journal: Journal,
+) {
+    // An answer is one write, and who asked waits for it.
+    let _ = stream.set_nodelay(true);
+    let app = TowerToHyperService::new(app);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let admitted = door::admit(&request, token.as_ref().as_ref());
+        if let Err(refused) = &admitted {
+            journal.say(&format!(
+                "admin: {} {} was refused to {peer}: {}",
+                request.method(),
+                request.uri().path(),
+                refused.message
+            ));
+        }
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(Visitor(peer));
+        let app = app.clone();
+        async move {
+            match admitted {
+                Ok(()) => app.call(request).await,
+                Err(refused) => Ok(closing(refused.into_response())),
+            }
+        }
+    });
+    connection(stream, service, LIMITS).await;
+}
