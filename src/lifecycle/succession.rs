@@ -173,8 +173,9 @@ impl Unit {
         match successor.standing() {
             Standing::Coming => {}
             Standing::Come => self.hand_over(cx),
+            // Should the old one end meanwhile, it is the unit that is ill, and judged as such.
             Standing::Ill(why) => cx.aside(|cx| {
-                successor.begin_stop(After::StayDown, Cause::Ill, why, Time::NEVER, cx);
+                successor.begin_stop(After::Judge, Cause::Ill, why, Time::NEVER, cx);
             }),
             Standing::Failed(unwell) => {
                 if let Some(successor) = self.beside.successor.take() {

@@ -584,9 +584,11 @@ impl Supervisor {
         }
     }
 
-    /// One that is up waits for its turn; of one that is not, nothing is taken away.
+    /// One that is up waits for its turn, also when it was to stop and has not begun to; of one that is not up, or is about
+    /// to be restarted anyhow, nothing is taken away.
     fn restart_in_turn(&mut self, name: &UnitName, reach: Reach) -> Expect {
-        if self.units.get(name).is_some_and(Unit::is_up) {
+        let is_there = |unit: &Unit| unit.label().is_up() && unit.pending != Some(After::StartAgain);
+        if self.units.get(name).is_some_and(is_there) {
             return self.queue_up(name, Kind::Restart, reach);
         }
         let expect = Expect::Up { after: self.runs.last() };
@@ -626,8 +628,11 @@ impl Supervisor {
         }
     }
 
+    /// One that is about to be restarted already is, for the reason that it has.
     pub(super) fn restart_active(&mut self, name: &UnitName, why: &str) {
-        if self.units.get(name).is_some_and(|unit| !unit.is_down() && unit.goal == Goal::Up) {
+        let is_to_be =
+            |unit: &Unit| !unit.is_down() && unit.goal == Goal::Up && unit.pending != Some(After::StartAgain);
+        if self.units.get(name).is_some_and(is_to_be) {
             self.bring_down(name, After::StartAgain, why);
         }
     }

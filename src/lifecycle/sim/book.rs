@@ -483,6 +483,11 @@ impl Book {
         });
     }
 
+    /// A unit is on its way down.
+    pub(super) fn is_something_stopping(&self) -> bool {
+        self.units.values().any(|unit| unit.label == Label::Stopping)
+    }
+
     /// Another main process of this unit may come up beside the one it has.
     pub(super) fn may_be_beside(&self, unit: &UnitName) -> bool {
         let is_up = matches!(self.units[unit].label, Label::Ready | Label::Reloading);

@@ -1,7 +1,7 @@
 //! Promises about units that are replaced without a gap.
 
 use crate::lifecycle::action::{Action, Report};
-use crate::lifecycle::sim::book::{Book, RunEnd};
+use crate::lifecycle::sim::book::{Book, RunBook, RunEnd};
 use crate::lifecycle::sim::promise::{Moment, Promise, Seen, Verdict, hold};
 use crate::lifecycle::state::Label;
 use crate::units::name::UnitName;
@@ -27,8 +27,10 @@ fn report<'a>(seen: &Seen<'a>) -> Option<&'a Report> {
 /// The unit may be on its way down for its own sake: it is ill, may have hung, or has said that it stops.
 fn has_trouble(book: &Book, unit: &UnitName) -> bool {
     let leaves = book.runs.values().any(|r| r.unit == *unit && r.leaves.is_some() && r.end.is_none());
-    let last = book.runs.values().rev().find(|r| r.unit == *unit && r.topic == "health" && r.end.is_some());
-    let is_ill = last.and_then(|r| r.end.as_ref()).is_some_and(|end| !end.is_well());
+    // One that takes too long is killed for that, and has failed before it has ended.
+    let is_over = |r: &RunBook| r.end.is_some() || r.killed;
+    let last = book.runs.values().rev().find(|r| r.unit == *unit && r.topic == "health" && is_over(r));
+    let is_ill = last.is_some_and(|r| r.end.as_ref().is_none_or(|end| !end.is_well()));
     is_ill || leaves || book.spec(unit).watchdog.is_some()
 }
 

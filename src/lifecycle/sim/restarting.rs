@@ -180,6 +180,10 @@ fn no_early_failure(seen: &Seen<'_>) -> Verdict {
 fn parts_follow(seen: &Seen<'_>) -> Verdict {
     let Moment::Calm = seen.moment else { return Ok(()) };
     let book = seen.book;
+    // What never comes to rest keeps what it builds on from being stopped.
+    if book.is_something_stopping() {
+        return Ok(());
+    }
     for name in book.units.keys().filter(|name| book.units[*name].label == Label::Ready) {
         let began = main_began(book, name);
         // One that ends all the time restarts its parts all the time.

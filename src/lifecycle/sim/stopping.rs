@@ -160,8 +160,10 @@ fn nothing_left(seen: &Seen<'_>) -> Verdict {
     if book.is_hurried() {
         return Ok(());
     }
-    for (_, unit, purpose) in seen.world.living() {
+    for (run, unit, purpose) in seen.world.living() {
         let left_on_purpose = purpose == Purpose::Main && book.spec(unit).stop.kill == KillMode::Process;
+        // What was made in the turn of a crash was killed, and svinit knows no more of it; the kernel may not let it go.
+        let left_on_purpose = left_on_purpose || seen.world.is_stuck_stray(run);
         hold(left_on_purpose, || format!("a {purpose:?} process of {unit} is left at the end"))?;
     }
     Ok(())
@@ -170,7 +172,7 @@ fn nothing_left(seen: &Seen<'_>) -> Verdict {
 fn dependants_are_stopped(seen: &Seen<'_>) -> Verdict {
     let Moment::Calm = seen.moment else { return Ok(()) };
     // What is stuck in the kernel, or never comes to rest at all, keeps what it builds on from being stopped.
-    if seen.book.units.values().any(|unit| unit.label == Label::Stopping) {
+    if seen.book.is_something_stopping() {
         return Ok(());
     }
     for name in seen.book.units.keys().filter(|name| seen.book.has_main(name)) {

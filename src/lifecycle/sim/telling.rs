@@ -93,6 +93,7 @@ fn idle_is_idle(seen: &Seen<'_>) -> Verdict {
         match book.units[name].label {
             Label::Ready => {
                 !watched
+                    && seen.supervisor.view(name).is_some_and(|view| view.beside.is_empty())
                     && !book
                         .runs
                         .values()

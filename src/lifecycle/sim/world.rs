@@ -105,6 +105,8 @@ pub(super) struct World {
     current: BTreeMap<UnitName, RunId>,
     /// Units of which a process could not be killed at once.
     stuck: BTreeSet<UnitName>,
+    /// What was cleared away after a crash and could not be killed at once.
+    stuck_strays: BTreeSet<RunId>,
     /// Faults have ceased.
     pub(super) calm: bool,
     /// The wish of this number cannot be carried out, whatever else happens; 0 is none.
@@ -130,6 +132,7 @@ impl World {
             ahead: Duration::ZERO,
             current: BTreeMap::new(),
             stuck: BTreeSet::new(),
+            stuck_strays: BTreeSet::new(),
             calm: false,
             fails: 0,
             wishes: 0,
@@ -294,10 +297,16 @@ impl World {
                 if self.procs[&proc].script.stuck_for.is_zero() {
                     self.end(proc, ExitStatus::Signal { number: 9, core: false }, false);
                 } else {
+                    self.stuck_strays.insert(*id);
                     self.kill(proc);
                 }
             }
         }
+    }
+
+    /// Whether this was cleared away after a crash, and the kernel would not let it go at once.
+    pub(super) fn is_stuck_stray(&self, run: RunId) -> bool {
+        self.stuck_strays.contains(&run)
     }
 
     /// It is told once more.

@@ -95,6 +95,27 @@ fn a_new_one_takes_over_when_its_health_check_has_passed_once() {
 }
 
 #[test]
+fn an_ill_new_one_that_becomes_the_unit_is_judged_as_such() {
+    check(
+        [healthy()],
+        "
+        0    boot        => [web waiting], spawn #1 web, [web starting]
+        1    spawned #1  => nothing
+        2    ready #1    => probe #2, [web ready]
+        3    passed #2   => [web pass]
+        1000 restart web => spawn #3 web
+        1001 spawned #3  => nothing
+        1002 ready #3    => probe #4
+        1003 refused #4  => TERM #3
+        1004 exit #1 1   => kill #1*, [web stopping]
+        1005 gone #1     => nothing
+        1006 exit #3 0   => kill #3*
+        1007 gone #3     => [web waiting], spawn #5 web, [web starting]
+        ",
+    );
+}
+
+#[test]
 fn a_stop_takes_the_new_one_along() {
     check(
         [web()],

@@ -285,7 +285,7 @@ fn one_that_was_tested_is_not_taken_away_while_another_is_down() {
 }
 
 #[test]
-fn two_that_are_about_to_go_do_not_wait_for_each_other() {
+fn a_stop_that_has_not_begun_is_withdrawn_and_the_restart_goes_by_turns() {
     let mut specs = group(|spec| spec.reload.test = Some(argv("test")));
     specs.push(UnitSpec { after: names(&["web@1", "web@2", "web@3"]), ..unit("z") });
     check(
@@ -297,16 +297,31 @@ fn two_that_are_about_to_go_do_not_wait_for_each_other() {
         1 spawned #3 => [web@3 ready], spawn #4 z, [z starting]
         2 spawned #4 => [z ready]
         10 stop web@1 web@2 z => TERM #4, [z stopping]
-        11 restart web@1 web@2 => test #5 web@1, test #6 web@2, job 1 web@1 no, job 1 web@2 no
+        11 restart web@1 web@2 => test #5 web@1, job 1 web@1 no, job 1 web@2 no
         12 exit #5 0 => kill #5*
-        13 exit #6 0 => kill #6*
-        14 gone #5 => nothing
-        14 gone #6 => nothing
-        15 exit #4 0 => kill #4*
-        16 gone #4 => [z inactive], TERM #1, [web@1 stopping], job 1 z ok, job 1 done
-        17 exit #1 0 => kill #1*
-        18 gone #1 => [web@1 waiting], spawn #7 web@1, [web@1 starting]
-        19 spawned #7 => [web@1 ready], TERM #2, [web@2 stopping], job 2 web@1 ok
+        13 gone #5 => nothing
+        14 exit #4 0 => kill #4*
+        15 gone #4 => [z inactive], TERM #1, [web@1 stopping], job 1 z ok, job 1 done
+        16 exit #1 0 => kill #1*
+        17 gone #1 => [web@1 waiting], spawn #6 web@1, [web@1 starting]
+        18 spawned #6 => [web@1 ready], test #7 web@2, job 2 web@1 ok
+        ",
+    );
+}
+
+#[test]
+fn what_goes_with_another_unit_goes_for_that_and_not_in_its_turn() {
+    let mut specs = group(|spec| (spec.requires, spec.part_of) = (names(&["a"]), names(&["a"])));
+    specs.push(unit("a"));
+    check(
+        specs,
+        "
+        0 boot => [a waiting], [web@1 waiting], [web@2 waiting], [web@3 waiting], spawn #1 a, [a starting]
+        1 spawned #1 => [a ready], spawn #2 web@1, [web@1 starting], spawn #3 web@2, [web@2 starting], spawn #4 web@3, [web@3 starting]
+        1 spawned #2 => [web@1 ready]
+        1 spawned #3 => [web@2 ready]
+        1 spawned #4 => [web@3 ready]
+        10 restart a web@1 web@2 => TERM #2, [web@1 stopping], TERM #3, [web@2 stopping], TERM #4, [web@3 stopping]
         ",
     );
 }
