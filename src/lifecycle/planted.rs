@@ -115,6 +115,8 @@ pub(super) enum Bug {
     RollGoesOn,
     /// Of turns that are still to come the next svinit knows nothing.
     HandOverForgetsTurns,
+    /// Of definitions that are still to come the next svinit knows nothing.
+    HandOverForgetsUpdates,
     /// A unit that is stopped while it is replaced leaves the new one behind.
     SuccessorStays,
     /// A restart is answered as done although the new one did not come up.

@@ -293,7 +293,7 @@ impl Supervisor {
         };
         match turn.kind {
             Kind::Restart => None,
-            // Definitions that are to come are no part of the state that is saved.
+            // Definitions are no part of the state that is saved, and may not be there any more.
             Kind::Renew => unit.coming.is_none().then(|| {
                 "its new definition was lost with the svinit that had read it; try: svctl update".to_owned()
             }),

@@ -20,6 +20,7 @@ use crate::lifecycle::roll::Rolls;
 use crate::lifecycle::supervisor::{Ending, Settings, Supervisor};
 use crate::lifecycle::time::Time;
 use crate::lifecycle::unit::{Runs, Unit};
+use crate::lifecycle::update::{self, Coming};
 use crate::units::name::UnitName;
 use crate::units::spec::{Argv, UnitSet, UnitSpec};
 
@@ -61,6 +62,20 @@ impl Saved {
     #[must_use]
     pub fn is_ending(&self) -> bool {
         self.common.ending.is_some()
+    }
+}
+
+impl Unit {
+    /// It is `spec`, and is to be `new`. Who builds on whom was as `new` says at once.
+    fn define(&mut self, spec: &Arc<UnitSpec>, new: Option<&Arc<UnitSpec>>) {
+        self.spec = new.map_or_else(|| Arc::clone(spec), |new| update::related(spec, new));
+        let Self { spec, beside, coming, .. } = self;
+        beside.iter_mut().for_each(|beside| beside.spec = Arc::clone(spec));
+        beside.brings &= new.is_some();
+        if let (true, Some(new), Some(successor)) = (beside.brings, new, &mut beside.successor) {
+            successor.spec = Arc::clone(new);
+        }
+        *coming = coming.take().zip(new).map(|(coming, new)| Coming { spec: Arc::clone(new), ..coming });
     }
 }
 
@@ -126,22 +141,29 @@ impl Supervisor {
         self.units.get(name)
     }
 
-    /// The machine that was saved, with the definitions that it had.
+    /// The machine that was saved, with the definitions that it had: those in force, and for each unit of
+    /// [`Supervisor::awaiting`] the one that was to come. One that is not there does not come.
     ///
     /// # Errors
     /// In words, when these are the definitions of other units.
-    pub fn restore(mut saved: Saved, set: &UnitSet, settings: Settings) -> Result<Self, String> {
+    pub fn restore(
+        mut saved: Saved,
+        set: &UnitSet,
+        to_come: &UnitSet,
+        settings: Settings,
+    ) -> Result<Self, String> {
         let mut units = Units::new();
         for (name, spec) in &set.units {
             let Some(unit) = saved.units.remove(name) else {
                 return Err(format!("unit {name} is defined, and nothing is known of it"));
             };
             let held = unit.held && !planted(Bug::HandOverForgetsHeld);
-            let mut unit = Unit { spec: Arc::clone(spec), held, ..unit };
+            let mut unit = Unit { held, ..unit };
             if planted(Bug::HandOverForgetsCounts) {
                 unit.restarts = 0;
             }
-            unit.beside.iter_mut().for_each(|beside| beside.spec = Arc::clone(spec));
+            let new = to_come.units.get(name).filter(|_| !planted(Bug::HandOverForgetsUpdates));
+            unit.define(spec, new);
             units.insert(name.clone(), unit);
         }
         if let Some(name) = saved.units.keys().next() {

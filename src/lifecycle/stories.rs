@@ -466,6 +466,21 @@ fn what_is_part_of_a_unit_restarts_along_with_it() {
 }
 
 #[test]
+fn what_is_part_of_a_part_restarts_along_with_it() {
+    let part = |of: &str, name: &str| UnitSpec { part_of: names(&[of]), ..unit(name) };
+    check(
+        [unit("a"), part("a", "b"), part("b", "c")],
+        "
+        0  boot       => [a waiting], [b waiting], [c waiting], spawn #1 a, [a starting], spawn #2 b, [b starting], spawn #3 c, [c starting]
+        0  spawned #1 => [a ready]
+        0  spawned #2 => [b ready]
+        0  spawned #3 => [c ready]
+        10 exit #1 1  => kill #1*, [a stopping], TERM #2, [b stopping], TERM #3, [c stopping]
+    ",
+    );
+}
+
+#[test]
 fn a_dependant_of_a_failed_unit_starts_by_itself_when_that_comes_back() {
     let mut db = unit("db");
     db.restart.policy = Policy::Never;

@@ -34,6 +34,9 @@ const LEAVERS_MAX: usize = 8;
 pub(super) struct Beside {
     /// Is to take the unit over. It is one that comes up, or one that did not and is being cleared away.
     pub(super) successor: Option<Box<Unit>>,
+    /// The successor has another definition than the unit.
+    #[serde(default)]
+    pub(super) brings: bool,
     /// Were the unit, or were to be, and are on their way down. The oldest first.
     pub(super) leavers: Vec<Unit>,
 }
@@ -41,6 +44,11 @@ pub(super) struct Beside {
 impl Beside {
     pub(super) fn is_empty(&self) -> bool {
         self.successor.is_none() && self.leavers.is_empty()
+    }
+
+    /// Until the successor has come, the unit is what it was.
+    pub(super) fn brings_another(&self) -> bool {
+        self.brings && self.successor.is_some()
     }
 
     pub(super) fn has_leavers(&self) -> bool {
@@ -116,6 +124,7 @@ impl Unit {
     pub(super) fn begin_succession(&mut self, why: &str, cx: &mut Cx<'_>) {
         self.withdraw_successor("another restart was asked for", cx);
         let spec = self.take_for_next(cx);
+        self.beside.brings = spec != self.spec;
         let mut new = Unit::new(spec, cx.now);
         new.state = State::Waiting;
         why.clone_into(&mut new.why);

@@ -628,12 +628,20 @@ impl Supervisor {
         }
     }
 
-    /// One that is about to be restarted already is, for the reason that it has.
+    /// One that is about to be restarted already is, for the reason that it has. What is part of it follows, and what is
+    /// part of that.
     pub(super) fn restart_active(&mut self, name: &UnitName, why: &str) {
-        let is_to_be =
-            |unit: &Unit| !unit.is_down() && unit.goal == Goal::Up && unit.pending != Some(After::StartAgain);
-        if self.units.get(name).is_some_and(is_to_be) {
-            self.bring_down(name, After::StartAgain, why);
+        let is_to_be = |unit: &&Unit| {
+            !unit.is_down() && unit.goal == Goal::Up && unit.pending != Some(After::StartAgain)
+        };
+        let Some(unit) = self.units.get(name).filter(is_to_be) else { return };
+        // Whoever is on its way down has been followed when that began.
+        let is_followed = unit.is_going();
+        self.bring_down(name, After::StartAgain, why);
+        if !is_followed && !planted(Bug::IgnorePartOf) {
+            for part in self.links.parts(name).to_vec() {
+                self.restart_active(&part, &format!("{name} restarts"));
+            }
         }
     }
 

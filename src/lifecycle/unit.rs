@@ -199,8 +199,8 @@ pub(super) struct Unit {
     /// No part of the state that is saved: `Supervisor::restore` gives it back.
     #[serde(skip, default = "saved::nothing_to_run")]
     pub(super) spec: Arc<UnitSpec>,
-    /// Another definition, which it takes over when that does no harm. Lost with the definitions: they are read again.
-    #[serde(skip)]
+    /// Another definition, which it takes over when that does no harm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) coming: Option<Coming>,
     /// It is among those that `Supervisor::take_unsaved` tells next.
     #[serde(skip)]

@@ -9,6 +9,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::lifecycle::action::Action;
 use crate::lifecycle::event::{JobId, Reach};
 use crate::lifecycle::health::HealthWatch;
@@ -17,9 +19,9 @@ use crate::lifecycle::order::Links;
 use crate::lifecycle::planted::{Bug, planted};
 use crate::lifecycle::roll::Kind;
 use crate::lifecycle::running::{MemoryWatch, Wish};
+use crate::lifecycle::saved;
 use crate::lifecycle::state::Label;
 use crate::lifecycle::stop::After;
-use crate::lifecycle::succession::Seat;
 use crate::lifecycle::supervisor::Supervisor;
 use crate::lifecycle::time::Time;
 use crate::lifecycle::unit::{Cx, Goal, State, Unit, Who};
@@ -29,8 +31,10 @@ use crate::units::spec::{Mode, UnitSet, UnitSpec};
 use crate::units::table::Change;
 
 /// A definition that a unit has not taken over yet.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Coming {
+    /// No part of the state that is saved, as no definition is.
+    #[serde(skip, default = "saved::nothing_to_run")]
     pub(super) spec: Arc<UnitSpec>,
     /// It is of use only to the next process.
     pub(super) restarts: bool,
@@ -59,17 +63,26 @@ impl Supervisor {
         UnitSet { units: units.collect(), aliases: BTreeMap::new() }
     }
 
-    /// A unit that is to be something else than it is, or is on its way out.
+    /// Units that have not taken over yet what they are to be. Whoever goes on with this machine needs those definitions
+    /// as well as the ones in force; see [`Supervisor::restore`].
     #[must_use]
-    pub fn changing(&self) -> Option<&UnitName> {
-        let changes = |unit: &&Unit| {
-            let successor = unit.on_seat(Seat::Successor);
-            unit.coming.is_some() || successor.is_some_and(|successor| successor.spec != unit.spec)
-        };
-        self.leaving.first().or_else(|| self.units.values().find(changes).map(Unit::name))
+    pub fn awaiting(&self) -> BTreeSet<UnitName> {
+        let awaits = |unit: &&Unit| unit.coming.is_some() || unit.beside.brings_another();
+        self.units.values().filter(awaits).map(|unit| unit.name().clone()).collect()
     }
 
-    /// The same of one unit.
+    /// Definitions of new ones that come up beside units of another: those have been told of as what the unit is to be,
+    /// and may have to be taken back.
+    #[must_use]
+    pub fn ahead(&self) -> Vec<Arc<UnitSpec>> {
+        let ahead = |unit: &Unit| {
+            let successor = unit.beside.successor.as_deref().filter(|_| unit.beside.brings_another())?;
+            Some(Arc::clone(&successor.spec))
+        };
+        self.units.values().filter_map(ahead).collect()
+    }
+
+    /// The unit has not taken over yet what it is to be, or is being replaced.
     #[must_use]
     pub fn is_changing(&self, unit: &UnitName) -> bool {
         self.units.get(unit).is_some_and(|unit| unit.coming.is_some() || unit.is_being_replaced())
@@ -297,7 +310,7 @@ impl Supervisor {
 }
 
 /// `old` with the relations of `new`.
-fn related(old: &Arc<UnitSpec>, new: &UnitSpec) -> Arc<UnitSpec> {
+pub(super) fn related(old: &Arc<UnitSpec>, new: &UnitSpec) -> Arc<UnitSpec> {
     let is_same = (&old.requires, &old.wants, &old.after, &old.part_of, &old.conflicts)
         == (&new.requires, &new.wants, &new.after, &new.part_of, &new.conflicts);
     if is_same {

@@ -105,8 +105,19 @@ pub fn early() -> Result<Early, Error> {
     Ok(Early { signals, posture, given, warnings })
 }
 
+/// The units of an update that not every unit has taken over, with their files.
+#[derive(Debug, Default)]
+pub struct ToCome {
+    /// All of them.
+    pub set: UnitSet,
+    /// By unit.
+    pub sources: SourceTexts,
+}
+
 /// What is to be run, and how svinit is to be reached.
 pub struct Wishes {
+    /// What some of the units are to be, in whose stead this svinit goes on with an update.
+    pub to_come: ToCome,
     /// The units, `main` among them.
     pub set: UnitSet,
     /// `svinit.toml`.
@@ -283,7 +294,7 @@ pub fn assemble(early: Early, mut wishes: Wishes, arrival: Option<Arrival>) -> R
         ..settings(&wishes.daemon, RandomState::new().hash_one(started.0))
     };
     let mut supervisor = match legacy.as_mut().and_then(|legacy| legacy.machine.take()) {
-        Some(saved) => Supervisor::restore(saved, &wishes.set, settings)
+        Some(saved) => Supervisor::restore(saved, &wishes.set, &wishes.to_come.set, settings)
             .map_err(|why| Error::new("go on with what was left", why))?,
         None => Supervisor::new(&wishes.set, settings, started),
     };
@@ -360,6 +371,7 @@ pub fn assemble(early: Early, mut wishes: Wishes, arrival: Option<Arrival>) -> R
     let mut rejoined = Vec::new();
     if let Some(Legacy { clients, left, .. }) = &mut legacy {
         driver.succeed();
+        driver.go_on_with_update(std::mem::take(&mut wishes.to_come));
         rejoined = driver.rejoin(std::mem::take(clients), left);
     }
     let (control, http) = (control.listener, http.listener);
@@ -399,7 +411,7 @@ struct Legacy {
 impl Legacy {
     fn of(arrival: Arrival) -> Self {
         let Arrival { how, before, document, parcel, left, heard } = arrival;
-        let Document { header, sources: _, machine, hands, logs, place, clients, rest } = document;
+        let Document { header, sources: _, coming: _, machine, hands, logs, place, clients, rest } = document;
         let Header { version, path, stopped, upgrades, mut recoveries, .. } = header;
         // It was counted before it failed.
         let upgrades = if matches!(how, How::Return(_)) { upgrades.saturating_sub(1) } else { upgrades };

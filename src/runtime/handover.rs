@@ -38,6 +38,9 @@ pub struct Document {
     pub header: Header,
     /// The units, as they were read.
     pub sources: Vec<Source>,
+    /// Those that an update was read from which not every unit has taken over: all of them, or none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub coming: Vec<Source>,
     /// What happens to them.
     pub machine: Saved,
     /// With what.
@@ -270,6 +273,7 @@ mod tests {
     use crate::runtime::boot;
     use crate::units::name::UnitName;
     use crate::units::reading;
+    use crate::units::spec::UnitSet;
 
     /// The first format as it was written by the first svinit that could. It is never written again: whoever comes later
     /// must read it.
@@ -281,7 +285,8 @@ mod tests {
         let document: Document = serde_json::from_str(&parcel.text).unwrap();
         let Ok(reading) = reading::read(&document.sources, &|_| None) else { panic!("its units are read") };
         let settings = boot::settings(&reading.daemon, 0);
-        let machine = Supervisor::restore(document.machine, &reading.set, settings).unwrap();
+        let machine =
+            Supervisor::restore(document.machine, &reading.set, &UnitSet::default(), settings).unwrap();
         let label = |unit: &str| machine.view(&UnitName::new(unit).unwrap()).unwrap().label;
         let labels = ["bad", "checked", "deaf", "held", "job", "slow", "web"].map(label);
         let wanted = [

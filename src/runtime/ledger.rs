@@ -33,6 +33,7 @@ pub(super) struct Ledger {
     /// Of the state that was written last.
     number: u64,
     sources: String,
+    coming: String,
     units: BTreeMap<UnitName, String>,
     text: String,
     bytes: Vec<u8>,
@@ -43,15 +44,16 @@ fn words(value: &impl Serialize) -> String {
 }
 
 impl Ledger {
-    /// An empty one for these units.
-    pub(super) fn new(vault: Vault, sources: &[Source]) -> Self {
-        let sources = words(&sources);
-        Self { vault, number: 0, sources, units: BTreeMap::new(), text: String::new(), bytes: Vec::new() }
+    /// An empty one for these units, and for what some of them are to be.
+    pub(super) fn new(vault: Vault, sources: &[Source], coming: &[Source]) -> Self {
+        let (sources, coming) = (words(&sources), words(&coming));
+        let (units, text, bytes) = (BTreeMap::new(), String::new(), Vec::new());
+        Self { vault, number: 0, sources, coming, units, text, bytes }
     }
 
     /// The units are read from these from here on.
-    pub(super) fn set_sources(&mut self, sources: &[Source]) {
-        self.sources = words(&sources);
+    pub(super) fn set_sources(&mut self, sources: &[Source], coming: &[Source]) {
+        (self.sources, self.coming) = (words(&sources), words(&coming));
     }
 
     /// The descriptors of its own; that of what was heard, and the number of the state that is written next.
@@ -84,6 +86,7 @@ impl Ledger {
         };
         section("{\"header\":", &words(&turn.header));
         section(",\"sources\":", &self.sources);
+        section(",\"coming\":", &self.coming);
         let mut start = ",\"machine\":{\"units\":{\"";
         for (name, unit) in &self.units {
             section(start, name.as_str());

@@ -15,7 +15,7 @@ use crate::os::clock;
 use crate::os::files;
 use crate::os::own;
 use crate::os::user;
-use crate::runtime::boot;
+use crate::runtime::boot::{self, ToCome};
 use crate::runtime::driver::Driver;
 use crate::runtime::handle::{JobNote, Renewal, SourceText, Sources};
 use crate::runtime::hands::Hands;
@@ -82,7 +82,7 @@ impl Driver {
             Renewal::Files { units } => (self.plan(units)?, "update"),
             Renewal::Scale { instances } => (self.plan_scale(instances)?, "scale"),
         };
-        let Plan { set, scales, sources, difference, warnings } = plan;
+        let Plan { set, scales, mut sources, difference, warnings } = plan;
         if is_dry {
             return Ok(Planned { difference, warnings, job: None });
         }
@@ -91,11 +91,24 @@ impl Driver {
         let job = self.surroundings.jobs.next();
         self.jobs.open(job, notes);
         let former = |name: &UnitName| Some((name.clone(), self.board.source(name)?));
-        self.hands.former = difference.0.keys().filter_map(former).collect();
+        let mut before: Sources = difference.0.keys().filter_map(former).collect();
+        // What an earlier update has begun goes on, unless this one says otherwise; and what was in force is that still.
+        let awaiting = self.supervisor.awaiting();
+        for name in &awaiting {
+            let is_left = !difference.0.contains_key(name);
+            if let Some(texts) = self.hands.coming.remove(name).filter(|_| is_left) {
+                sources.insert(name.clone(), texts);
+            }
+            if let Some(texts) = self.hands.former.remove(name) {
+                before.insert(name.clone(), texts);
+            }
+        }
+        self.hands.former = before;
         self.hands.coming = sources;
         self.hands.scales = scales;
         self.hands.planned.clone_from(&set);
-        for name in self.hands.coming.keys().filter(|name| !difference.0.contains_key(*name)) {
+        let is_in_force = |name: &&UnitName| !difference.0.contains_key(*name) && !awaiting.contains(*name);
+        for name in self.hands.coming.keys().filter(is_in_force) {
             self.board.set_source(name, self.hands.coming.get(name).cloned());
         }
         Arc::make_mut(&mut self.hands.setting.set).aliases.clone_from(&set.aliases);
@@ -105,17 +118,42 @@ impl Driver {
         let actions = self.supervisor.adopt(job, &set, now);
         self.perform(actions, now);
         self.board.set_definitions(Arc::clone(&self.hands.setting.set));
-        self.has_moved = true;
+        (self.has_moved, self.is_renewed) = (true, true);
         Ok(Planned { difference, warnings, job: Some((job, answers)) })
     }
 
     /// The files that made the units that are in force, and `svinit.toml`.
     pub(super) fn texts(&self) -> Vec<Source> {
+        let mut units = Sources::clone(&self.board.all_sources());
+        // One that a new one comes up beside is what it was until that has come.
+        for name in self.supervisor.ahead().iter().map(|spec| &spec.name) {
+            if let Some(texts) = self.hands.former.get(name) {
+                units.insert(name.clone(), texts.clone());
+            }
+        }
+        self.with_daemon(&units)
+    }
+
+    /// The files of an update that not every unit has taken over; none if there is no such update.
+    pub(super) fn texts_to_come(&self) -> Vec<Source> {
+        if self.supervisor.awaiting().is_empty() { Vec::new() } else { self.with_daemon(&self.hands.coming) }
+    }
+
+    fn with_daemon(&self, units: &Sources) -> Vec<Source> {
         let is_daemon = |source: &&Source| source.kind == SourceKind::Daemon;
         let daemon = self.surroundings.sources.iter().filter(is_daemon).cloned();
-        let units = self.board.all_sources();
         let units = units.iter().flat_map(|(name, texts)| texts.iter().map(move |text| source(name, text)));
         daemon.chain(units).collect()
+    }
+
+    /// Goes on with the update of a svinit before.
+    pub(super) fn go_on_with_update(&mut self, to_come: ToCome) {
+        let ToCome { set, sources } = to_come;
+        self.hands.former = Sources::clone(&self.board.all_sources());
+        (self.hands.planned, self.hands.coming) = (set, sources);
+        for spec in self.supervisor.ahead() {
+            self.define(&spec);
+        }
     }
 
     /// HUP: what comes of it is in the log.

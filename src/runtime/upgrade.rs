@@ -153,11 +153,6 @@ impl Driver {
         if self.asked.is_some() || self.approved.is_some() {
             return Err("another upgrade is under way".to_owned());
         }
-        if let Some(unit) = self.supervisor.changing() {
-            let why =
-                format!("{unit} has not taken its new definition over yet: svctl upgrade, once that is done");
-            return Err(why);
-        }
         let own = self.surroundings.program.as_ref().ok_or("there is no /proc to find the program by")?;
         let program = own.on_disk().map_err(|error| error.to_string())?;
         let (document, luggage) = self.document().ok_or("there is no /proc to find the program by")?;
@@ -251,10 +246,10 @@ impl Driver {
         let clients = self.surroundings.clients.save(&mut luggage);
         let (hands, logs) = (self.hands.save(&mut luggage), self.hands.pump.save(&mut luggage));
         header.kept = luggage.fds();
-        let sources = self.texts();
+        let (sources, coming) = (self.texts(), self.texts_to_come());
         let machine = self.supervisor.save();
         let rest = self.surroundings.rest.clone();
-        Some((Document { header, sources, machine, hands, logs, place, clients, rest }, luggage))
+        Some((Document { header, sources, coming, machine, hands, logs, place, clients, rest }, luggage))
     }
 
     fn about_itself(&self, luggage: &mut Luggage) -> Option<(Header, Place)> {
@@ -295,7 +290,7 @@ impl Driver {
         match opened {
             Ok(vault) => {
                 self.supervisor.nothing_is_saved();
-                self.ledger = Some(Ledger::new(vault, &self.texts()));
+                self.ledger = Some(Ledger::new(vault, &self.texts(), &self.texts_to_come()));
             }
             Err(error) => self.hands.pump.say(None, LogLevel::Warn, &error.to_string()),
         }
@@ -308,7 +303,7 @@ impl Driver {
     pub(super) fn keep_current(&mut self) {
         let Some(mut ledger) = self.ledger.take() else { return };
         if std::mem::take(&mut self.is_renewed) {
-            ledger.set_sources(&self.texts());
+            ledger.set_sources(&self.texts(), &self.texts_to_come());
         }
         let mut luggage = Luggage::default();
         let heard = ledger.pack_itself(&mut luggage);

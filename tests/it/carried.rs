@@ -123,7 +123,7 @@ fn the_lines_kept_in_memory_are_still_there_after_an_upgrade() {
 }
 
 #[test]
-fn an_upgrade_waits_for_nobody_who_has_not_taken_over_what_an_update_wants() {
+fn a_new_one_of_another_definition_takes_over_after_an_upgrade() {
     let unit = |word: &str| {
         let ready = "ready.log = \"^up$\"\nready.timeout = \"10m\"\nrestart.mode = \"start-first\"\n";
         format!(
@@ -136,13 +136,54 @@ fn an_upgrade_waits_for_nobody_who_has_not_taken_over_what_an_update_wants() {
     let text = unit("new").replace("{dir}", &svinit.path("").display().to_string());
     fs::write(svinit.path("units/web.toml"), text).unwrap();
     assert_eq!(svinit.svctl("update --no-wait").code, 0);
-    let refused = svinit.svctl("upgrade");
-    assert_eq!(refused.code, 1, "{refused:?}");
-    assert!(refused.stderr.contains("web has not taken its new definition over yet"), "{refused:?}");
+    upgrade(&svinit);
     assert_eq!(svinit.wait_for("web", "ready"), pid);
     fs::write(svinit.path("new"), "").unwrap();
     let new = svinit.wait_for_another("web", "ready", pid);
     svinit.wait_for_event("web", "stands alone", |unit| unit["beside"].as_array().is_none_or(Vec::is_empty));
-    upgrade(&svinit);
+    assert!(svinit.svctl("cat web").stdout.contains("/new ]"));
+    let again = svinit.svctl("update");
+    assert!(again.stdout.contains("nothing differs"), "{again:?}");
     assert_eq!(svinit.wait_for("web", "ready"), new);
+}
+
+#[test]
+fn an_update_that_is_under_way_goes_on_after_an_upgrade_and_after_a_crash() {
+    // It takes its time to stop, and is only then what it is to be.
+    let unit = |word: &str| {
+        let says = format!("trap '' TERM; echo {word}; while :; do sleep 0.1; done");
+        format!("command = [\"sh\", \"-c\", \"{says}\"]\nstop.timeout = \"2s\"\ninstances = 2\n")
+    };
+    for how in ["upgrade", "crash"] {
+        let svinit = Setup::new()
+            .replaceable()
+            .env("SVINIT_FAULTS", "1")
+            .unit("web", &unit("old"))
+            .unit("api", SLEEP)
+            .start();
+        svinit.wait_for_line("web@1 | old");
+        svinit.wait_for_line("web@2 | old");
+        let pids = ["web@1", "web@2"].map(|name| svinit.wait_for(name, "ready"));
+        let api = svinit.wait_for("api", "ready");
+        fs::write(svinit.path("units/web.toml"), unit("new")).unwrap();
+        assert_eq!(svinit.svctl("update --no-wait").code, 0);
+        svinit.wait_for("web@1", "stopping");
+        if how == "upgrade" {
+            upgrade(&svinit);
+        } else {
+            let _ = svinit.request("POST", "/v1/fault/segv", "").read_to_string(&mut String::new());
+            svinit.wait_for_line("has crashed (");
+        }
+        // One after the other: the second has not been touched before the first is there.
+        assert_eq!(svinit.wait_for("web@2", "ready"), pids[1], "{how}");
+        svinit.wait_for_line("web@1 | new");
+        svinit.wait_for_another("web@1", "ready", pids[0]);
+        svinit.wait_for("web@2", "stopping");
+        svinit.wait_for_line("web@2 | new");
+        svinit.wait_for_another("web@2", "ready", pids[1]);
+        assert!(svinit.svctl("cat web@2").stdout.contains("echo new"), "{how}");
+        let again = svinit.svctl("update");
+        assert!(again.stdout.contains("nothing differs"), "{how}: {again:?}");
+        assert_eq!(svinit.wait_for("api", "ready"), api, "{how}");
+    }
 }

@@ -19,7 +19,7 @@ use crate::os::clock;
 use crate::os::credentials;
 use crate::os::error::Error;
 use crate::os::posture::{self, Posture};
-use crate::runtime::boot::{self, Assembled, Early, HttpWish, Wishes};
+use crate::runtime::boot::{self, Assembled, Early, HttpWish, ToCome, Wishes};
 use crate::runtime::clients::Door;
 use crate::runtime::command;
 use crate::runtime::fault::Fault;
@@ -30,6 +30,7 @@ use crate::runtime::signals::Role;
 use crate::runtime::upgrade;
 use crate::units::problem::Problems;
 use crate::units::reading::{self, Reading};
+use crate::units::source::Source;
 use crate::units::spec::{DaemonSpec, HTTP_PORT, LogLevel};
 
 /// For what is still to be written at the end; a reader that is slower has been given up by its engine as well.
@@ -54,7 +55,8 @@ fn take_over(options: Options, summons: &Summons, is_crash: bool) -> Exit {
     // An exec has undone it, and what is read here is not for everybody who runs as our user.
     posture::harden();
     let posture = Posture::look();
-    let followed = summons.follow(is_crash, |document| read_again(options, document, &posture));
+    let unread = if is_crash { Unread::IsGivenUp } else { Unread::IsAnError };
+    let followed = summons.follow(is_crash, |document| read_again(options, document, &posture, unread));
     let (arrival, wishes) = match followed {
         Ok(followed) => followed,
         Err(why) if is_crash => {
@@ -97,21 +99,44 @@ fn crashes_too_often(arrival: &Arrival) -> bool {
     recent.count() >= bound.unwrap_or(safe::CRASHES_MAX)
 }
 
+/// What becomes of an update that was under way and whose texts cannot be read again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unread {
+    /// The program that could not is not the one to go on.
+    IsAnError,
+    /// There is no other: better without the update than not at all.
+    IsGivenUp,
+}
+
 /// What is to be run, from a document alone; whether the machine fits it is tried.
-fn read_again(options: Options, document: &Document, posture: &Posture) -> Result<Wishes, String> {
-    let reading = reading::read(&document.sources, &|name| std::env::var(name).ok());
-    let Reading { set, daemon, instances, .. } = reading.map_err(|problems| problems.to_string())?;
-    let loaded = Loaded { set, daemon, instances, warnings: Vec::new(), sources: document.sources.clone() };
-    let wishes = wishes(options, loaded, posture)?;
-    Supervisor::restore(document.machine.clone(), &wishes.set, boot::settings(&wishes.daemon, 0))?;
+fn read_again(
+    options: Options,
+    document: &Document,
+    posture: &Posture,
+    unread: Unread,
+) -> Result<Wishes, String> {
+    let to_come = match read_texts(&document.coming) {
+        Ok(loaded) => ToCome { sources: loaded.by_unit(), set: loaded.set },
+        Err(_) if unread == Unread::IsGivenUp => ToCome::default(),
+        Err(problems) => return Err(problems),
+    };
+    let wishes = Wishes { to_come, ..wishes(options, read_texts(&document.sources)?, posture)? };
+    let settings = boot::settings(&wishes.daemon, 0);
+    Supervisor::restore(document.machine.clone(), &wishes.set, &wishes.to_come.set, settings)?;
     Ok(wishes)
+}
+
+fn read_texts(sources: &[Source]) -> Result<Loaded, String> {
+    let reading = reading::read(sources, &|name| std::env::var(name).ok());
+    let Reading { set, daemon, instances, .. } = reading.map_err(|problems| problems.to_string())?;
+    Ok(Loaded { set, daemon, instances, warnings: Vec::new(), sources: sources.to_vec() })
 }
 
 /// Says whether this program could take over what is in the file, and changes nothing.
 fn selftest(options: Options, summons: &Summons) -> Exit {
     let state = summons.state().ok_or_else(|| "there is no state to test with".to_owned());
     let tested = state.and_then(Document::open).and_then(|(document, _)| {
-        let wishes = read_again(options, &document, &Posture::look())?;
+        let wishes = read_again(options, &document, &Posture::look(), Unread::IsAnError)?;
         Ok(Fit { svinit: VERSION.to_owned(), format: FORMAT, units: wishes.set.units.len() })
     });
     match tested {
@@ -202,6 +227,7 @@ fn wishes(options: Options, loaded: Loaded, posture: &Posture) -> Result<Wishes,
         if options.units.is_empty() { vec![PathBuf::from(UNITS_DEFAULT)] } else { options.units };
     let socket_places = place::socket_places(options.socket, &env, posture.uid);
     Ok(Wishes {
+        to_come: ToCome::default(),
         http: http_wish(options.http, &daemon, role, posture.is_pid1),
         log_format: options.log_format.or(daemon.log_format).unwrap_or_default(),
         // In front of one command svinit is as quiet as if it were not there.

@@ -18,6 +18,7 @@ use crate::lifecycle::succession::Beside;
 use crate::lifecycle::supervisor::{Ending, Supervisor};
 use crate::lifecycle::time::Time;
 use crate::lifecycle::unit::{Main, State, Unit};
+use crate::lifecycle::update::Coming;
 use crate::lifecycle::watchdog::Watchdog;
 
 /// A fingerprint being made: two lanes of 64 bits, so that ten million states do not meet by chance.
@@ -173,8 +174,7 @@ impl<'a> Form<'a> {
     fn unit(&mut self, unit: &Unit) {
         let Unit {
             spec,
-            // Nobody updates in these worlds; over a re-exec it is not handed on.
-            coming: _,
+            coming,
             state,
             // Of failed units only the order counts.
             since: _,
@@ -206,6 +206,10 @@ impl<'a> Form<'a> {
             is_unsaved: _,
             beside,
         } = unit;
+        self.maybe(coming.as_ref(), |form, Coming { spec: _, restarts, waits }| {
+            form.flag(*restarts);
+            form.flag(*waits);
+        });
         self.state(state, spec.restart.window);
         self.word(*goal as u64);
         self.flag(*held);
@@ -225,8 +229,9 @@ impl<'a> Form<'a> {
         self.flag(*outside_answered);
         self.flag(*start_on_resume);
         self.word(*reach as u64);
-        let Beside { successor, leavers } = beside;
+        let Beside { successor, brings: _, leavers } = beside;
         self.maybe(successor.as_deref(), Self::unit);
+        self.flag(beside.brings_another());
         self.size(leavers.len());
         for leaver in leavers {
             self.unit(leaver);

@@ -121,6 +121,8 @@ pub(super) struct RunBook {
     /// The pid file named its daemon.
     pub(super) found: bool,
     pub(super) gone: bool,
+    /// When it said that it stops, whether that was heeded or not.
+    pub(super) said_stopping: Option<Time>,
     /// It was killed before it had ended.
     pub(super) killed: bool,
 }
@@ -262,7 +264,13 @@ impl Book {
                         r.reloaded = r.reloads.take();
                     }),
                     Sign::Reloading(began) => self.change(*run, |r| r.reloads = *began),
-                    Sign::Stopping if self.is_up(*run) => self.change(*run, |r| r.leaves = Some(moment.0)),
+                    Sign::Stopping => {
+                        let is_up = self.is_up(*run);
+                        self.change(*run, |r| {
+                            r.said_stopping = Some(moment.0);
+                            r.leaves = r.said_stopping.filter(|_| is_up).or(r.leaves);
+                        });
+                    }
                     Sign::Alive => self.change(*run, |r| r.alive = moment),
                     _ => {}
                 }
@@ -508,6 +516,7 @@ impl Book {
             stop_told: None,
             signed: false,
             leaves: None,
+            said_stopping: None,
             reloads: None,
             reloaded: None,
             alive: (self.now, self.lived),

@@ -67,6 +67,7 @@ const BUGS: &[(Bug, &str)] = &[
     (Bug::AllAtOnce, "a restart of a group takes one away at a time"),
     (Bug::RollGoesOn, "the turns of a group end with one that does not come up"),
     (Bug::HandOverForgetsTurns, "what is handed over is what was"),
+    (Bug::HandOverForgetsUpdates, "what an update has asked for is in force when everything rests"),
     (Bug::CrashForgetsNews, "an order to stop is carried out, whatever happens"),
     (Bug::CrashForgetsNews, "after a crash svinit knows what it knew, and what it has heard since"),
     (Bug::CrashHidesEnds, "what is shown as running runs"),

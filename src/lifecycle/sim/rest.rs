@@ -30,7 +30,8 @@ fn unit_restless(book: &Book, world: &World, view: &UnitView) -> Option<String> 
     if may_starve(book, name) {
         return None;
     }
-    if !view.beside.is_empty() && !world.was_stuck(name) {
+    let waits = view.beside.iter().any(|aside| aside.label == Label::Waiting) && waits_for_reason(book, name);
+    if !view.beside.is_empty() && !waits && !world.was_stuck(name) {
         return say("is being replaced and never gets there");
     }
     match view.label {

@@ -54,13 +54,20 @@ impl Pasts {
     fn follow(&mut self, seen: &Seen<'_>) {
         let Moment::Wished(Action::Report(report)) = seen.moment else { return };
         let (book, unit) = (seen.book, &report.unit);
-        if report.label == Label::Stopping && report.was.is_up() {
+        let is_over = |label: Label| {
+            matches!(
+                label,
+                Label::Inactive | Label::Completed | Label::Failed | Label::Backoff | Label::Waiting
+            )
+        };
+        // With nothing to be cleared away it need not be seen to stop.
+        if (report.label == Label::Stopping || is_over(report.label)) && report.was.is_up() {
             let was_up = book.now.since(book.units[unit].ready_at);
             if was_up > book.spec(unit).restart.window {
                 self.0.entry(unit.clone()).or_default().judged.clear();
             }
         }
-        if report.was != Label::Stopping || report.label == Label::Stopping {
+        if is_over(report.was) || !is_over(report.label) {
             return;
         }
         if report.label == Label::Waiting && !report.why.starts_with("restart ") {

@@ -150,9 +150,6 @@ struct Schedule {
     /// When it crashes.
     crashes: Dice,
     doomed: Option<Box<Doomed>>,
-    /// It may crash: not among groups, of which a crash loses the definitions that are to come in turns, and with
-    /// them the turns. No promise says yet what is to become of those.
-    is_mortal: bool,
     /// It has just crashed, and does not do so again.
     is_recovering: bool,
 }
@@ -214,7 +211,6 @@ impl Schedule {
             crashes: Dice::new(seed ^ 0x000f_a117),
             doomed: None,
             is_recovering: false,
-            is_mortal: plan.set.units.values().all(|spec| spec.group().is_none()),
             plan,
         }
     }
@@ -391,8 +387,7 @@ impl Schedule {
         if !matches!(event, Event::Tick) || self.book.end.is_some() {
             self.tell_the_time();
         }
-        let may_crash =
-            self.is_mortal && self.doomed.is_none() && !self.is_recovering && self.book.end.is_none();
+        let may_crash = self.doomed.is_none() && !self.is_recovering && self.book.end.is_none();
         if may_crash && self.crashes.per_mille(CRASHES) {
             self.doom(&event);
         }
@@ -460,10 +455,8 @@ impl Schedule {
         let text =
             serde_json::to_string(&self.supervisor.save()).map_err(|why| (IDENTITY, why.to_string()))?;
         let saved: Saved = serde_json::from_str(&text).map_err(|why| (IDENTITY, why.to_string()))?;
-        let set = self.in_force();
-        self.book.wanted.clone_from(&set.units);
-        self.supervisor =
-            Supervisor::restore(saved, &set, self.plan.settings).map_err(|why| (IDENTITY, why))?;
+        self.supervisor = Supervisor::restore(saved, &self.in_force(), &self.wanted(), self.plan.settings)
+            .map_err(|why| (IDENTITY, why))?;
         let (is_same, again) = (self.form() == before, serde_json::to_string(&self.supervisor.save()).ok());
         // In every other schedule it is left to the other promises to see what is missing.
         if self.seed.is_multiple_of(2) && (!is_same || again.as_deref() != Some(&text)) {
@@ -472,7 +465,12 @@ impl Schedule {
         Ok(())
     }
 
-    /// The definitions in force. What has not been taken over is read again by whoever asks for an update again.
+    /// What the units are to be.
+    fn wanted(&self) -> UnitSet {
+        UnitSet { units: self.book.wanted.clone(), ..UnitSet::default() }
+    }
+
+    /// The definitions in force.
     fn in_force(&self) -> UnitSet {
         let one = |name: &UnitName| Some((name.clone(), self.supervisor.spec(name)?));
         UnitSet { units: self.plan.set.units.keys().filter_map(one).collect(), ..UnitSet::default() }
@@ -513,12 +511,11 @@ impl Schedule {
             && matches!(heard[..], [ref event] if !matches!(event, Event::Tick | Event::TreeGone { .. } | Event::Passed { .. } | Event::NotPassed { .. }));
         let before = is_alike.then(|| self.form());
         (book.calm_since, book.ordered) = (self.book.calm_since, self.book.ordered);
-        book.wanted.clone_from(&set.units);
         self.book = book;
         self.tell_the_time();
         let saved: Saved = serde_json::from_str(&machine).map_err(|why| (UNNOTICED, why.to_string()))?;
-        self.supervisor =
-            Supervisor::restore(saved, &set, self.plan.settings).map_err(|why| (UNNOTICED, why))?;
+        self.supervisor = Supervisor::restore(saved, &set, &self.wanted(), self.plan.settings)
+            .map_err(|why| (UNNOTICED, why))?;
         let known: BTreeSet<RunId> = self.book.runs.keys().copied().collect();
         let living = self.world.crash(&noted, &known);
         let again = if self.crashes.percent(SECOND_CRASHES) { Again::Orders } else { Again::Everything };
@@ -530,7 +527,7 @@ impl Schedule {
             }
             _ => true,
         });
-        self.hear_of_its_own(&known, &heard, again);
+        let found_again = self.hear_of_its_own(&known, &heard, again);
         for event in heard.iter().filter(|_| again == Again::Orders) {
             if let Event::Signed { run, .. } = event
                 && let Some(run) = self.book.runs.get_mut(run)
@@ -554,7 +551,7 @@ impl Schedule {
         self.world.clear_away(&follows.strays);
         self.supervisor.number_runs_from(follows.last);
         self.is_recovering = true;
-        for fact in follows.facts {
+        for fact in found_again.into_iter().chain(follows.facts) {
             self.tell(fact)?;
         }
         self.is_recovering = false;
@@ -566,28 +563,30 @@ impl Schedule {
         }
     }
 
-    /// What its own hands had told the machine already and had it written down that they were to find out: they do so again.
-    fn hear_of_its_own(&mut self, known: &BTreeSet<RunId>, heard: &[Event], again: Again) {
+    /// What its own hands had told the machine already and had it written down that they were to find out: they do so
+    /// again, at once but for checks. Comes back with what they tell before anything else is.
+    fn hear_of_its_own(&mut self, known: &BTreeSet<RunId>, heard: &[Event], again: Again) -> Vec<Event> {
         let is_known = |event: &&Event| event.run().is_some_and(|run| known.contains(&run));
+        let mut first = Vec::new();
         for event in heard.iter().filter(is_known) {
-            let is_found_again = match event {
-                Event::Passed { .. } | Event::NotPassed { .. } => true,
+            match event {
+                Event::Passed { .. } | Event::NotPassed { .. } => self.world.tell_again(event.clone()),
                 Event::Spawned { .. }
                 | Event::SpawnFailed { .. }
                 | Event::MainFound { .. }
                 | Event::MainNotFound { .. }
-                | Event::Measured { .. } => again == Again::Orders,
+                | Event::Measured { .. } => {
+                    first.extend((again == Again::Orders).then(|| event.clone()));
+                }
                 Event::Tick
                 | Event::Exited { .. }
                 | Event::TreeGone { .. }
                 | Event::Signed { .. }
                 | Event::Asked { .. }
-                | Event::ShutdownAsked { .. } => false,
-            };
-            if is_found_again {
-                self.world.tell_again(event.clone());
+                | Event::ShutdownAsked { .. } => {}
             }
         }
+        first
     }
 
     /// Somebody sees a change and acts upon it at once.

@@ -135,7 +135,7 @@ fn killed_in_time(seen: &Seen<'_>) -> Verdict {
     if exempt {
         return Ok(());
     }
-    let had = entry.stop_told.or(entry.leaves).map_or(Duration::ZERO, |at| book.now.since(at));
+    let had = entry.stop_told.or(entry.said_stopping).map_or(Duration::ZERO, |at| book.now.since(at));
     hold(had >= spec.stop.timeout, || {
         format!(
             "{} is killed {had:?} after it was told to stop, its timeout is {:?}",
