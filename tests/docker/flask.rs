@@ -1,9 +1,10 @@
 //! compose/flask: three web apps that write each request down, behind a load balancer.
 
 use std::collections::BTreeSet;
+use std::fs;
 
-use crate::engine::System;
 use crate::engine::load::Load;
+use crate::engine::{System, root};
 
 /// Rows of the page: number, and who served it.
 fn rows(page: &str) -> Vec<(u64, String)> {
@@ -36,6 +37,7 @@ fn the_last_25_requests_are_shown_with_this_one_and_survive() {
         assert_eq!(shown.len(), expected.min(25));
         assert!(shown.windows(2).all(|pair| pair[0].0 > pair[1].0), "newest first: {shown:?}");
     }
+    back_up_and_restore(&flask);
     let before = page(&flask);
     let hosts: BTreeSet<&String> = before.iter().map(|(_, host)| host).collect();
     assert_eq!(hosts.len(), 3, "{before:?}");
@@ -51,6 +53,23 @@ fn the_last_25_requests_are_shown_with_this_one_and_survive() {
     flask.start(&[]);
     let after = page(&flask);
     assert_eq!(after[1..], before[..24], "what was written before is there, below the request just made");
+}
+
+/// By the two lines of README.md: the rows of before come back, those written since go.
+fn back_up_and_restore(flask: &System) {
+    let readme = fs::read_to_string(root().join("compose/flask/README.md")).unwrap();
+    let line = |program: &str| -> String {
+        let line = readme.lines().find(|line| line.contains(program)).expect("README.md says how");
+        let dump = flask.own_file("requests.dump");
+        line.trim().replace("docker compose", "$COMPOSE").replace("requests.dump", dump.to_str().unwrap())
+    };
+    let before = page(flask);
+    flask.shell(&line("pg_dump")).well();
+    let dropped = "exec -T db svctl exec postgres -- psql -d requests -c 'TRUNCATE requests'";
+    flask.shell(&format!("$COMPOSE {dropped}")).well();
+    assert_eq!(page(flask).len(), 1, "only the request just made");
+    flask.shell(&line("pg_restore")).well();
+    assert_eq!(page(flask)[1..], before[..24]);
 }
 
 #[test]
