@@ -18,12 +18,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,targe
     /out/usr/local/bin/svinit --link /out/usr/local/bin
 
 FROM scratch AS svinit
-ARG VERSION=0.1.0
-ARG REVISION=unknown
 LABEL org.opencontainers.image.title="svinit" \
-      org.opencontainers.image.description="PID 1 for containers: supervises real services and repairs one of them without restarting the container" \
-      org.opencontainers.image.licenses="Apache-2.0 OR MIT" \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
+      org.opencontainers.image.description="PID 1 for containers: supervises real services and repairs one of them without restarting the container"
 COPY --from=build /out/ /
 ENTRYPOINT ["/usr/local/bin/svinit"]

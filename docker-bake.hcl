@@ -24,6 +24,21 @@ variable "REVISION" {
   default = "unknown"
 }
 
+# The address of the repository.
+variable "SOURCE" {
+  default = "unknown"
+}
+
+# When that revision was committed: the same sources make the same image.
+variable "CREATED" {
+  default = "1970-01-01T00:00:00Z"
+}
+
+# 17 is Debian trixie's, 16 that of BASE=ubuntu:24.04.
+variable "PG_MAJOR" {
+  default = "17"
+}
+
 # What starts from another image than base.
 variable "PARENTS" {
   default = {
@@ -38,11 +53,15 @@ group "default" {
   targets = ["svinit", "base", "image", "app-image", "manager-image", "frontend-dev"]
 }
 
+# What differs from commit to commit is said here and not in a Dockerfile, where it would make every step below it anew.
 target "common" {
   context = "."
-  args = {
-    VERSION  = VERSION
-    REVISION = REVISION
+  labels = {
+    "org.opencontainers.image.source"   = SOURCE
+    "org.opencontainers.image.licenses" = "Apache-2.0 OR MIT"
+    "org.opencontainers.image.version"  = VERSION
+    "org.opencontainers.image.revision" = REVISION
+    "org.opencontainers.image.created"  = CREATED
   }
 }
 
@@ -84,6 +103,7 @@ target "image" {
   }
   dockerfile = "images/${name}/Dockerfile"
   target     = variant
+  args       = name == "postgres" ? { PG_MAJOR = PG_MAJOR } : {}
   contexts = {
     "svinit/${lookup(PARENTS, name, "base")}:local" = "target:${lookup(PARENTS, name, "base")}"
   }
