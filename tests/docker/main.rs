@@ -19,5 +19,6 @@ mod monolith;
 mod nginx;
 mod numbers;
 mod postgres;
+mod postures;
 mod three_tier;
 mod two_tier;
