@@ -15,7 +15,7 @@ COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
     mkdir -p /out/usr/local/bin && \
     make release DESTDIR=/out PREFIX=/usr/local && \
-    /out/usr/local/bin/svinit --link /out/usr/local/bin
+    PATH=/nonexistent /out/usr/local/bin/svinit --link /out/usr/local/bin
 
 FROM scratch AS svinit
 LABEL org.opencontainers.image.title="svinit" \
