@@ -63,7 +63,7 @@ pub fn root() -> &'static Path {
 }
 
 /// Runs a command of the repository to its end.
-fn run(command: &[&str], env: &BTreeMap<String, String>) -> Said {
+pub fn run(command: &[&str], env: &BTreeMap<String, String>) -> Said {
     let ended = Command::new("timeout")
         .arg("--kill-after=10")
         .arg(COMMAND_MAX)
@@ -139,16 +139,18 @@ pub fn image(name: &str) -> String {
     }
 }
 
-/// What Compose makes of a file, as JSON.
-pub fn compose_config(file: &Path) -> Said {
+/// What Compose makes of a file and those laid over it, as JSON.
+pub fn compose_config(files: &[&Path]) -> Said {
     let own = tempfile::tempdir().unwrap();
     let env = [("SECRETS_DIR".to_owned(), own.path().to_str().unwrap().to_owned())];
-    let file = file.to_str().unwrap();
-    run(&["docker", "compose", "--file", file, "config", "--format", "json"], &env.into())
+    let files = files.iter().flat_map(|file| ["--file", file.to_str().unwrap()]);
+    let command: Vec<&str> =
+        ["docker", "compose"].into_iter().chain(files).chain(["config", "--format", "json"]).collect();
+    run(&command, &env.into())
 }
 
 /// A name that nobody else uses, now or after us.
-fn unique(stem: &str) -> String {
+pub fn unique(stem: &str) -> String {
     static COUNT: Mutex<u32> = Mutex::new(0);
     let mut count = COUNT.lock().unwrap();
     *count += 1;
@@ -271,6 +273,23 @@ impl System {
         let compose = format!("docker compose --project-name {} {}", self.project, files.join(" "));
         env.insert("COMPOSE".to_owned(), compose);
         run(&["sh", "-c", line], &env)
+    }
+
+    /// A line of its README.md that holds this word, for [`System::shell`], with this file in the place of `inner`.
+    #[track_caller]
+    pub fn readme_line(&self, word: &str, inner: &str, file: &Path) -> String {
+        let readme = fs::read_to_string(root().join("compose").join(&self.name).join("README.md")).unwrap();
+        let line = readme.lines().find(|line| line.starts_with("    docker compose") && line.contains(word));
+        let line = line.unwrap_or_else(|| panic!("{}: README.md has no line with {word}", self.name)).trim();
+        assert!(line.contains(inner), "{line}");
+        line.replace("docker compose", "$COMPOSE").replace(inner, file.to_str().unwrap())
+    }
+
+    /// Where this port of a service answers, container by container.
+    pub fn published(&self, service: &str, port: u16) -> Vec<String> {
+        let one = |container: &Container| docker(&["port", &container.name, &port.to_string()]).well();
+        let first_line = |said: String| said.lines().next().expect("it is published").to_owned();
+        self.containers(service).iter().map(one).map(first_line).collect()
     }
 
     /// A path that is its own and goes with it.

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
 
 use crate::engine::load::Load;
-use crate::engine::{System, root};
+use crate::engine::{Container, System, compose_config, is_there, root, wait_until};
 
 /// Rows of the page: number, and who served it.
 fn rows(page: &str) -> Vec<(u64, String)> {
@@ -57,12 +60,8 @@ fn the_last_25_requests_are_shown_with_this_one_and_survive() {
 
 /// By the two lines of README.md: the rows of before come back, those written since go.
 fn back_up_and_restore(flask: &System) {
-    let readme = fs::read_to_string(root().join("compose/flask/README.md")).unwrap();
-    let line = |program: &str| -> String {
-        let line = readme.lines().find(|line| line.contains(program)).expect("README.md says how");
-        let dump = flask.own_file("requests.dump");
-        line.trim().replace("docker compose", "$COMPOSE").replace("requests.dump", dump.to_str().unwrap())
-    };
+    let dump = flask.own_file("requests.dump");
+    let line = |program: &str| flask.readme_line(program, "requests.dump", &dump);
     let before = page(flask);
     flask.shell(&line("pg_dump")).well();
     let dropped = "exec -T db svctl exec postgres -- psql -d requests -c 'TRUNCATE requests'";
@@ -74,10 +73,16 @@ fn back_up_and_restore(flask: &System) {
 
 #[test]
 fn everything_in_it_is_killed_and_restarted_and_the_page_stays() {
-    let Some(flask) = System::up("flask") else { return };
+    let Some(flask) = System::laid_out("flask") else { return };
+    // The code of its own, to be worked on.
+    let app = flask.own_file("app");
+    copy(&root().join("compose/flask/app"), &app);
+    let flask =
+        flask.overlay(&format!("services: {{ webapp: {{ volumes: [\"{}:/app:ro\"] }} }}\n", app.display()));
+    flask.start(&[]);
     for (service, unit) in [("lb", "nginx"), ("lb", "upstreams"), ("webapp", "flask"), ("db", "postgres")] {
         let container = flask.containers(service).remove(0);
-        let same = container.identity();
+        let (same, neighbours) = (container.identity(), neighbours(&container, unit));
         let old = container.kill(unit);
         container.wait_for_successor(unit, old);
         flask.wait_until("the page is there", || {
@@ -91,7 +96,57 @@ fn everything_in_it_is_killed_and_restarted_and_the_page_stays() {
         let told = load.end();
         assert_eq!(told.failed, 0, "{service}, restart {unit}: {:?}", told.why);
         assert_eq!(container.identity(), same, "{service}, {unit}");
+        assert_eq!(self::neighbours(&container, unit), neighbours, "{service}, {unit}");
     }
+    code_is_loaded_anew(&flask.containers("webapp").remove(0), &app.join("app.py"));
+}
+
+/// As README.md says: what is changed is served after a reload, and what does not load replaces nothing.
+fn code_is_loaded_anew(webapp: &Container, code: &Path) {
+    let shown = || {
+        let read =
+            "import urllib.request; print(urllib.request.urlopen('http://localhost:8000/').read().decode())";
+        rows(&webapp.exec(&["python", "-c", read]).well()).len()
+    };
+    let text = fs::read_to_string(code).unwrap();
+    let master = webapp.pid("flask");
+    assert_eq!(shown(), 25);
+    fs::write(code, text.replace("SHOWN = 25", "SHOWN = 7")).unwrap();
+    webapp.svctl("reload flask");
+    wait_until("the new code is served", || webapp.words(), || shown() == 7);
+
+    fs::write(code, "this is no Python\n").unwrap();
+    let refused = webapp.exec(&["svctl", "reload", "flask"]);
+    assert!(refused.code != 0 && webapp.words().contains("SyntaxError"), "{refused:?}");
+    assert_eq!((shown(), webapp.pid("flask")), (7, master), "what works goes on");
+    fs::write(code, text).unwrap();
+}
+
+/// What must not change while something else in the container is repaired.
+fn neighbours(container: &Container, unit: &str) -> Vec<(String, u64)> {
+    container.pids().into_iter().filter(|(name, _)| name != unit).collect()
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for path in fs::read_dir(from).unwrap().map(|entry| entry.unwrap().path()) {
+        let to = to.join(path.file_name().expect("a name"));
+        if path.is_dir() { copy(&path, &to) } else { fs::copy(&path, &to).map(drop).unwrap() }
+    }
+}
+
+#[test]
+fn the_names_are_those_of_its_first_authors() {
+    if !is_there() {
+        return;
+    }
+    let said = compose_config(&[&root().join("compose/flask/docker-compose.yml")]).well();
+    let config: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(config["name"], "excercise12");
+    assert_eq!(config["volumes"]["pg_data"]["name"], "excercise12_pg_data");
+    assert_eq!(config["services"]["webapp"]["deploy"]["replicas"], 3);
+    let port = &config["services"]["lb"]["ports"][0];
+    assert_eq!((&port["target"], &port["published"]), (&json!(80), &json!("80")));
 }
 
 #[test]

@@ -3,15 +3,15 @@
 use crate::engine::System;
 use crate::items;
 
-/// A user whom no image knows, in the group that all of them prepare for it; Docker's own init as PID 1; no capability.
-fn any_user(images: &[(&str, &str)]) -> String {
-    let service = |(service, image): &(&str, &str)| {
-        format!(
-            "  {service}:\n    image: {image}:${{SVINIT_TAG:-local}}-rootless\n    user: \"12345:0\"\n    init: true\n    \
-             cap_add: !reset []\n"
-        )
-    };
-    format!("services:\n{}", images.iter().map(service).collect::<String>())
+/// A system by its overlay for everybody, `compose.rootless.yaml`: each service as a user whom no image knows, in the group
+/// that all of them prepare for it, and with Docker's own init as PID 1.
+fn of_any_user(name: &str, services: &[&str]) -> Option<System> {
+    let service = |service: &&str| format!("  {service}: {{ user: \"12345:0\", init: true }}\n");
+    let overlay = format!("services:\n{}", services.iter().map(service).collect::<String>());
+    let system = System::laid_out(name)?.file("compose.rootless.yaml").overlay(&overlay);
+    items::open_secrets(&system);
+    system.start(&[]);
+    Some(system)
 }
 
 /// Nothing of its own is run by anybody else; each service is healed and ends in order.
@@ -26,31 +26,21 @@ fn does_its_duty(system: &System, services: &[(&str, &str)]) {
 
 #[test]
 fn the_three_tiers_run_as_any_user_below_another_init() {
-    let Some(system) = System::laid_out("three-tier") else { return };
-    let images = [("frontend", "svinit/frontend"), ("backend", "svinit/backend"), ("mysql", "svinit/mysql")];
-    let system = system.overlay(&any_user(&images));
-    items::open_secrets(&system);
-    system.start(&[]);
+    let Some(system) = of_any_user("three-tier", &["frontend", "backend", "mysql"]) else { return };
     items::answers_in_full(&system.at("HTTP_PORT"));
     does_its_duty(&system, &[("frontend", "nginx"), ("backend", "gunicorn"), ("mysql", "mysql")]);
 }
 
 #[test]
 fn flask_its_load_balancer_and_its_database_run_as_any_user_below_another_init() {
-    let Some(system) = System::laid_out("flask") else { return };
-    let images = [("lb", "svinit/lb"), ("webapp", "svinit/flask"), ("db", "svinit/postgres")];
-    let system = system.overlay(&any_user(&images));
-    items::open_secrets(&system);
-    system.start(&[]);
+    let Some(system) = of_any_user("flask", &["lb", "webapp", "db"]) else { return };
     assert_eq!(system.http("HTTP_PORT", "/").unwrap().status, 200);
     does_its_duty(&system, &[("lb", "nginx"), ("webapp", "flask"), ("db", "postgres")]);
 }
 
 #[test]
 fn the_monolith_runs_as_any_user_below_another_init() {
-    let Some(system) = System::laid_out("monolith") else { return };
-    let system = system.overlay(&any_user(&[("monolith", "svinit/monolith")]));
-    system.start(&[]);
+    let Some(system) = of_any_user("monolith", &["monolith"]) else { return };
     items::answers_in_full(&system.at("HTTP_PORT"));
     does_its_duty(&system, &[("monolith", "gunicorn")]);
 }

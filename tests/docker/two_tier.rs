@@ -39,12 +39,7 @@ fn the_application_is_scaled_and_the_data_outlives_it() {
     let first = free_ports(3);
     let system = system.set("HTTP_PORT", &format!("{first}-{}", first + 2));
     system.start(&["--scale", "app=3"]);
-    let published = |system: &System| -> Vec<String> {
-        let one = |app: &crate::engine::Container| docker(&["port", &app.name, "8080"]).well();
-        let first_line = |said: String| said.lines().next().expect("it is published").to_owned();
-        system.containers("app").iter().map(one).map(first_line).collect()
-    };
-    let all = published(&system);
+    let all = system.published("app", 8080);
     assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), 3, "{all:?}");
     for (number, at) in all.iter().enumerate() {
         items::add(at, &format!("from {number}")).unwrap();
@@ -58,7 +53,7 @@ fn the_application_is_scaled_and_the_data_outlives_it() {
 
     system.compose(&["down"]).well();
     system.start(&[]);
-    assert_eq!(items::texts(&published(&system)[0]), ["from 2", "from 1", "from 0"]);
+    assert_eq!(items::texts(&system.published("app", 8080)[0]), ["from 2", "from 1", "from 0"]);
 }
 
 #[test]
