@@ -1,16 +1,19 @@
 //! The system three-tier: page, API and MySQL itself, a container each, and the development server in the page's place.
 
+#![expect(clippy::disallowed_methods, reason = "measures by a clock, and kills from outside")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::time::Duration;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::engine::load::Load;
-use crate::engine::{System, ask, docker, root, wait_until};
+use crate::engine::{System, ask, docker, free_ports, root, wait_until};
 use crate::items;
 
 /// Longest wait for something to come over the websocket.
@@ -37,6 +40,16 @@ fn every_tier_answers_heals_and_is_restarted_by_itself() {
     items::is_restarted_alone(&frontend, "nginx", &at, "/");
     items::is_restarted_alone(&backend, "gunicorn", &at, "/api/items/");
     items::survive_a_database_restart(&mysql, &at);
+    // By the words of those who wrote the three down first.
+    for (container, unit, words) in
+        [(&frontend, "nginx", "pm2 restart app"), (&mysql, "mysql", "systemctl restart mysql")]
+    {
+        let (before, old) = (container.identity(), container.pid(unit).expect("it runs"));
+        container.exec(&words.split(' ').collect::<Vec<_>>()).well();
+        container.wait_for_successor(unit, old);
+        assert_eq!(container.identity(), before, "{words}");
+    }
+    items::wait_for_answers(&system, &at);
 
     let tiers = [(&frontend, "nginx"), (&backend, "gunicorn"), (&mysql, "mysql")];
     for (container, unit) in tiers {
@@ -75,13 +88,73 @@ fn the_seeds_reload_of_gunicorn_by_pkill_costs_no_request() {
     load.go_on_to(load.asked() + 30);
     let told = load.end();
     assert_eq!(told.failed, 0, "{:?} of {} good", told.why, told.good);
+    assert_eq!(
+        (backend.identity(), backend.pid("gunicorn")),
+        (before.clone(), master),
+        "the master is the same"
+    );
+
+    // A worker hangs, and the database goes away: gunicorn replaces the one, and nobody replaces gunicorn for the other.
+    let hung = workers().split_whitespace().next().expect("a worker").to_owned();
+    backend.disaster(&["sh", "-c", &format!("kill -STOP {hung}")]).well();
+    system.compose(&["stop", "mysql"]).well();
+    wait_until(
+        "it is said that the database is away",
+        || system.words(),
+        || ask(&at, "/api/items/").is_ok_and(|answer| answer.status == 503),
+    );
+    let began = Instant::now();
+    let answer = ask(&at, "/api/items/").unwrap();
+    assert_eq!((answer.status, answer.header("Retry-After")), (503, Some("1")), "{}", answer.body);
+    assert!(began.elapsed() < Duration::from_secs(5), "nobody waits any more: {:?}", began.elapsed());
+    assert_eq!(ask(&at, "/api/health").unwrap().status, 503);
+    wait_until(
+        "the worker is replaced",
+        || backend.words(),
+        || !workers().split_whitespace().any(|worker| worker == hung),
+    );
     assert_eq!((backend.identity(), backend.pid("gunicorn")), (before, master), "the master is the same");
+    system.compose(&["start", "mysql"]).well();
+    items::wait_for_answers(&system, &at);
+
+    // The first process of a container dies, as the machine sees it: Docker starts the container again.
+    let frontend = system.container("frontend");
+    let before = frontend.identity();
+    Command::new("kill").args(["-9", &before.pid]).status().unwrap();
+    wait_until(
+        "the container is another run",
+        || frontend.words(),
+        || {
+            let now = frontend.identity();
+            now.pid != before.pid && now.pid != "0"
+        },
+    );
+    assert_eq!(frontend.identity().restart_count, "1");
+    frontend.wait_for_health("healthy");
+    items::wait_for_answers(&system, &at);
+}
+
+/// What a monolith has written down and backs up: MariaDB's own SQL.
+fn backup_of_a_monolith(file: &Path, text: &str) -> Option<()> {
+    let monolith = System::up("monolith")?;
+    items::add(&monolith.at("HTTP_PORT"), text).unwrap();
+    monolith.shell(&format!("$COMPOSE exec -T monolith db-backup >'{}'", file.display())).well();
+    Some(())
 }
 
 #[test]
 fn mysql_keeps_its_data_and_its_doors() {
-    let Some(system) = System::up("three-tier") else { return };
-    let (mysql, at) = (system.container("mysql"), system.at("HTTP_PORT"));
+    let grown = tempfile::NamedTempFile::new().unwrap();
+    let Some(()) = backup_of_a_monolith(grown.path(), "it's \"small\" \\ übrig") else { return };
+    let Some(system) = System::laid_out("three-tier") else { return };
+    let first = free_ports(3);
+    let system = system.set("HTTP_PORT", &format!("{first}-{}", first + 2));
+    system.start(&[]);
+    let (mysql, at) = (system.container("mysql"), system.published("frontend", 8080).remove(0));
+    // A monolith that has grown: MySQL takes over what MariaDB has backed up.
+    system.shell(&format!("$COMPOSE exec -T mysql db-restore <'{}'", grown.path().display())).well();
+    assert_eq!(items::texts(&at), ["it's \"small\" \\ übrig"]);
+    mysql.exec(&["mysql", "app", "--execute=DELETE FROM items_item"]).well();
     items::add(&at, "kept").unwrap();
     let version =
         mysql.exec(&["mysql", "--batch", "--skip-column-names", "--execute=SELECT VERSION()"]).well();
@@ -106,6 +179,18 @@ fn mysql_keeps_its_data_and_its_doors() {
     shell("$COMPOSE exec -T mysql db-restore <");
     assert_eq!(items::texts(&at), ["kept"]);
 
+    // Another password: written into the file, not beside it, since that file is what Docker has mounted.
+    fs::write(Path::new(system.get("SECRETS_DIR")).join("db_password"), "another'word").unwrap();
+    mysql.svctl("restart mysql-setup");
+    let log_in = |password: &str| {
+        let code = "import pymysql, sys; pymysql.connect(host='mysql', user='app', password=sys.argv[1])";
+        backend.exec(&["python", "-c", code, password])
+    };
+    assert!(system.container("backend").svctl("restart gunicorn --json").contains("true"));
+    log_in("another'word").well();
+    assert!(log_in("first").err.contains("Access denied"), "{}", log_in("first").err);
+    assert_eq!(items::texts(&at), ["kept"]);
+
     // Data that is there is never touched.
     let again = mysql.svctl("restart mysql-init --json");
     assert!(again.contains("true"), "{again}");
@@ -116,37 +201,29 @@ fn mysql_keeps_its_data_and_its_doors() {
     }
     assert!(mysql.words().contains("Shutdown complete"), "{}", mysql.words());
     system.compose(&["down"]).well();
-    system.start(&["--scale", "backend=2"]);
-    assert_eq!(items::texts(&at), ["kept"]);
+    system.start(&["--scale", "frontend=3", "--scale", "backend=2"]);
+    let all = system.published("frontend", 8080);
+    assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), 3, "{all:?}");
     assert!(!system.container("mysql").words().contains("Initialization"), "the data was there");
 
-    // Both backends answer, and one of them may go.
-    let backends = system.containers("backend");
-    let asked = |path: &str| {
-        for _ in 0..20 {
-            assert_eq!(ask(&at, path).unwrap().status, 200);
+    // Each frontend asks both backends, and one of those may go.
+    let ask_all = || {
+        for at in all.iter().cycle().take(30) {
+            assert_eq!(items::texts(at), ["kept"]);
         }
     };
-    asked("/api/items/");
-    docker(&["kill", &backends[1].name]).well();
-    asked("/api/items/");
-    assert_eq!(backends.iter().map(|one| one.name.clone()).collect::<BTreeSet<_>>().len(), 2);
-}
-
-#[test]
-fn an_interrupted_first_start_leaves_nothing_that_looks_like_a_database() {
-    let Some(system) = System::laid_out("three-tier") else { return };
-    let system = system.set("DATABASE_IMAGE", "mariadb");
-    // Half a data directory, as a first start that lost its power would leave it.
-    let half = "mkdir -p /var/lib/mysql/data.new/mysql && echo half >/var/lib/mysql/data.new/ibdata1";
-    system.build(&["mysql"]);
-    let run =
-        ["run", "--rm", "--no-deps", "-T", "--user", "999:999", "--entrypoint", "sh", "mysql", "-c", half];
-    system.compose(&run).well();
-    system.start(&[]);
-    items::answers_in_full(&system.at("HTTP_PORT"));
-    let mysql = system.container("mysql");
-    assert_eq!(mysql.exec(&["sh", "-c", "ls -d /var/lib/mysql/data*"]).well().trim(), "/var/lib/mysql/data");
+    ask_all();
+    for frontend in system.containers("frontend") {
+        let said = docker(&["logs", &frontend.name]).out;
+        // The last word of each line is who was asked.
+        let asked = said
+            .lines()
+            .filter(|line| line.contains("/api/items/"))
+            .filter_map(|line| line.rsplit(' ').next());
+        assert_eq!(asked.collect::<BTreeSet<_>>().len(), 2, "{said}");
+    }
+    docker(&["kill", &system.containers("backend")[1].name]).well();
+    ask_all();
 }
 
 #[test]
