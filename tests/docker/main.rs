@@ -11,8 +11,11 @@
 
 mod cluster;
 mod conventions;
+mod demo;
 mod engine;
 mod flask;
+mod images;
+mod interrupted;
 mod items;
 mod manager;
 mod monolith;

@@ -77,6 +77,16 @@ fn nginx_runs_rootless_in_every_posture() {
 }
 
 #[test]
+fn without_a_place_to_write_to_nginx_says_which_one_is_missing() {
+    let Some(nginx) = Single::run("nginx-rootless", &["--read-only"], &[]) else { return };
+    let words = || nginx.words();
+    wait_until("it says what is missing", words, || {
+        words().contains("cannot create directory '/tmp/nginx': Read-only file system")
+    });
+    assert!(words().contains("cannot make directory /tmp/svinit-101: read-only file system"), "{}", words());
+}
+
+#[test]
 fn without_any_capability_nginx_of_another_user_is_refused_with_the_reason() {
     let Some(nginx) = Single::run("nginx", &["--cap-drop=ALL"], &[]) else { return };
     wait_until(
