@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::manager::gateway::Gateway;
+use crate::manager::probe::words;
 use crate::manager::proxy;
 
 /// Connections that the kernel holds until they are accepted.
@@ -89,24 +90,40 @@ fn network(client: IpAddr) -> IpAddr {
     }
 }
 
-/// Opens a listener.
-///
-/// # Errors
-/// What the system says.
-pub fn open(at: SocketAddr) -> io::Result<TcpListener> {
+/// Sockets that were held for this process, which are taken rather than opened; see [`crate::os::inherited`].
+pub struct Given(Vec<std::net::TcpListener>);
+
+impl Given {
+    /// These.
+    #[must_use]
+    pub fn new(held: Vec<std::net::TcpListener>) -> Self {
+        Self(held)
+    }
+
+    /// A listener at this address: the one that was held, else a new one.
+    ///
+    /// # Errors
+    /// In words, with the address.
+    pub fn listener(&mut self, at: SocketAddr) -> Result<TcpListener, String> {
+        let held = self.0.iter().position(|held| held.local_addr().is_ok_and(|own| own == at));
+        let listener = match held {
+            Some(held) => take(self.0.swap_remove(held)),
+            None => open(at),
+        };
+        listener.map_err(|error| format!("cannot listen on {at}: {}", words(&error)))
+    }
+}
+
+fn take(held: std::net::TcpListener) -> io::Result<TcpListener> {
+    held.set_nonblocking(true)?;
+    TcpListener::from_std(held)
+}
+
+fn open(at: SocketAddr) -> io::Result<TcpListener> {
     let socket = if at.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
     socket.bind(at)?;
     socket.listen(BACKLOG)
-}
-
-/// Takes over a listener that was given to this process.
-///
-/// # Errors
-/// What the system says.
-pub fn take(given: std::net::TcpListener) -> io::Result<TcpListener> {
-    given.set_nonblocking(true)?;
-    TcpListener::from_std(given)
 }
 
 /// Serves what comes in until `stop`, or until the gateway ends.

@@ -19,7 +19,7 @@ use crate::manager::config::reading::{self, Reading};
 use crate::manager::config::spec::Config;
 use crate::manager::gateway::Gateway;
 use crate::manager::journal::Journal;
-use crate::manager::listener::{self, Seats};
+use crate::manager::listener::{self, Given, Seats};
 use crate::manager::names;
 use crate::manager::news::News;
 use crate::manager::probe::{self, words};
@@ -97,7 +97,7 @@ pub fn load(path: &Path) -> Result<Reading, Problems> {
 pub fn run(files: &Files) -> Result<(), Failure> {
     posture::harden();
     // Before anything is opened.
-    let given = inherited::listeners(|name| std::env::var(name).ok());
+    let given = Given::new(inherited::listeners(|name| std::env::var(name).ok()));
     let outer = Supervisor::of_this_process();
     // Before the first thread, which inherits what is blocked.
     let signals = Signals::install().map_err(|error| Failure::Start(error.to_string()))?;
@@ -118,7 +118,7 @@ pub fn run(files: &Files) -> Result<(), Failure> {
 /// What it begins with.
 struct Beginning {
     config: Config,
-    given: Vec<std::net::TcpListener>,
+    given: Given,
     outer: Supervisor,
 }
 
@@ -143,7 +143,7 @@ struct Works {
     seats: Arc<Seats>,
     resolver: Resolver,
     /// Sockets that were held for it, and are taken rather than opened.
-    given: Vec<std::net::TcpListener>,
+    given: Given,
     engine: Arc<Engine>,
     listeners: BTreeMap<SocketAddr, watch::Sender<bool>>,
     tasks: BTreeMap<Arc<str>, Vec<AbortHandle>>,
@@ -169,7 +169,7 @@ async fn serve(
         listeners: BTreeMap::new(),
         tasks: BTreeMap::new(),
     };
-    let admin = Listening::open(&config.admin)?;
+    let admin = Listening::open(&config.admin, &mut works.given)?;
     let opened = works.open(&config.listen)?;
     let services = config.services.clone();
     works.take_over(config, opened);
@@ -250,19 +250,7 @@ impl Works {
     fn open(&mut self, wanted: &[SocketAddr]) -> Result<Vec<(SocketAddr, TcpListener)>, String> {
         let fresh: Vec<SocketAddr> =
             wanted.iter().filter(|at| !self.listeners.contains_key(at)).copied().collect();
-        fresh
-            .into_iter()
-            .map(|at| {
-                let held = self.given.iter().position(|given| given.local_addr().is_ok_and(|own| own == at));
-                let opened = match held {
-                    Some(held) => listener::take(self.given.swap_remove(held)),
-                    None => listener::open(at),
-                };
-                opened
-                    .map(|listener| (at, listener))
-                    .map_err(|error| format!("cannot listen on {at}: {}", words(&error)))
-            })
-            .collect()
+        fresh.into_iter().map(|at| Ok((at, self.given.listener(at)?))).collect()
     }
 
     /// Serves by `config` from now on.

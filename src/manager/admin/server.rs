@@ -27,9 +27,8 @@ use crate::manager::admin::routes::closing;
 use crate::manager::config::spec::Admin;
 use crate::manager::gateway::Gateway;
 use crate::manager::journal::Journal;
-use crate::manager::listener;
+use crate::manager::listener::Given;
 use crate::manager::news::News;
-use crate::manager::probe::words;
 use crate::manager::reach::engine::Engine;
 use crate::manager::repair::Asks;
 use crate::net::token::Token;
@@ -47,15 +46,14 @@ pub struct Listening {
 }
 
 impl Listening {
-    /// Opens what `admin` says; `None`: it is off.
+    /// Opens what `admin` says, or takes what was held for it; `None`: it is off.
     ///
     /// # Errors
     /// It cannot be listened on, or its token cannot be had.
-    pub fn open(admin: &Admin) -> Result<Option<Self>, String> {
+    pub fn open(admin: &Admin, given: &mut Given) -> Result<Option<Self>, String> {
         let Some(at) = admin.listen else { return Ok(None) };
         let token = admin.token_file.as_deref().map(token).transpose()?;
-        let listener =
-            listener::open(at).map_err(|error| format!("cannot listen on {at}: {}", words(&error)))?;
+        let listener = given.listener(at)?;
         Ok(Some(Self { listener, token }))
     }
 
