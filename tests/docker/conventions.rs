@@ -313,6 +313,7 @@ fn of_the_text(text: &str) -> Vec<Finding> {
 fn everybody_reaches_everybody(config: &Value) -> Vec<Finding> {
     let services = config["services"].as_object().into_iter().flatten();
     let nowhere: Vec<&String> = services
+        .filter(|(_, keys)| keys["network_mode"] != "none")
         .filter(|(_, keys)| keys["networks"].as_object().is_none_or(|all| all.contains_key("default")))
         .map(|(name, _)| name)
         .collect();
@@ -426,10 +427,10 @@ fn it_can_write_where_it_reads(service: &Value) -> Vec<Finding> {
     let mut found = Vec::new();
     for bind in binds {
         let source = bind["source"].as_str().unwrap_or_default();
-        if source.ends_with("docker.sock")
-            && !service["image"].as_str().is_some_and(|image| image.contains("guard"))
-        {
-            found.push("the Docker socket is root on the host: only svmanager guard has it".to_owned());
+        if source.ends_with("docker.sock") {
+            if service["network_mode"] != "none" {
+                found.push("the Docker socket is root on the host: who has it has no network".to_owned());
+            }
         } else if !is_true(&bind["read_only"]) {
             found.push(format!("{} is mounted without :ro", bind["target"]));
         }
@@ -589,6 +590,10 @@ mod proof {
         assert_eq!(found(&database), 0);
         database["stop_grace_period"] = json!("40s");
         assert_eq!(found(&database), 1);
+        let mut guard = good();
+        guard["volumes"] = json!([{ "type": "bind", "source": "/run/docker.sock" }]);
+        guard["network_mode"] = json!("none");
+        assert_eq!(found(&guard), 0);
         let mut named = good();
         named["container_name"] = json!("backend_container");
         assert_eq!(found(&named), 0);
