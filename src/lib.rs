@@ -14,7 +14,7 @@
 //! | [`client`] | HTTP over the control socket | a runtime: it blocks |
 //! | [`control`] | the control socket's server | |
 //! | [`http`] | the public listener: health and metrics | any way to send a command |
-//! | [`manager`] | the gateway: requests to services, parked while one is repaired | supervision of processes |
+//! | [`manager`] | the gateway: requests to services, parked while one is repaired; its recovery and its admin listener | supervision of processes |
 //! | [`cli`] | what a person types and reads | |
 //!
 //! A floor names only floors above it in this table; `tests/tidy.rs` holds them to it.

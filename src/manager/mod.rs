@@ -3,6 +3,9 @@
 //! Begin with [`config::file`] (what a user writes) and [`gate`] (what the two halves know of each other: the gateway tells who is
 //! well, recovery tells whose requests are to wait). Of the gateway, what decides is pure: [`filter`], [`router`], [`headers`], [`cors`],
 //! [`upstream`]. What does is [`proxy`], from an accepted connection to the last byte of an answer.
+//!
+//! Of recovery, [`recovery`] decides (pure), [`repair`] does, [`reach`] is how svinit is spoken to, and [`guard`] stands in front of Docker's
+//! socket. [`admin`] shows all of it to people, who are told what happens by [`news`].
 
 pub mod access;
 pub mod admin;

@@ -11,7 +11,7 @@ mod metrics;
 #[cfg(test)]
 mod openapi;
 mod refused;
-pub mod routes;
+mod routes;
 pub mod server;
 mod stream;
 mod why;

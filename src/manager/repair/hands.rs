@@ -70,15 +70,7 @@ impl Hands {
     pub(super) fn on_pushed(&mut self, service: &Arc<str>, instance: Instance, sign: Sign, now: Time) {
         let id: Arc<str> = Arc::from(instance.id.as_str());
         let key = (Arc::clone(service), Arc::clone(&id));
-        for address in self.addresses(service, &instance) {
-            match &sign {
-                Sign::Well => self.gate.report(service, address, Report::Ready),
-                Sign::Coming(why) | Sign::Down(why) | Sign::Held(why) => {
-                    self.gate.report(service, address, Report::NotReady(why.clone()));
-                }
-                Sign::Ill(_) | Sign::Unseen(_) | Sign::Gone => {}
-            }
-        }
+        self.report(service, &instance, &sign);
         if sign == Sign::Gone {
             self.known.remove(&key);
         } else {
@@ -93,6 +85,31 @@ impl Hands {
         let sign =
             self.known.get(&(Arc::clone(service), Arc::clone(&id))).map_or(sign, |(_, known)| known.sign());
         self.step(Fact::Seen { service: Arc::clone(service), instance: id, sign }, now);
+    }
+
+    /// What svinit says goes to the gateway, which sends nobody to who is away.
+    fn report(&self, service: &str, instance: &Instance, sign: &Sign) {
+        for address in self.addresses(service, instance) {
+            match sign {
+                Sign::Well => self.gate.report(service, address, Report::Ready),
+                Sign::Coming(why) | Sign::Down(why) | Sign::Held(why) => {
+                    self.gate.report(service, address, Report::NotReady(why.clone()));
+                }
+                Sign::Ill(_) | Sign::Unseen(_) | Sign::Gone => {}
+            }
+        }
+    }
+
+    /// What waits is let go. Then the gateway tries all instances, but for those that svinit says are still away: nobody has brought
+    /// them back.
+    fn unpark(&self, service: &Arc<str>) {
+        self.gate.end_away(service);
+        let own = self.known.iter().filter(|((name, _), _)| name == service);
+        for (instance, known) in own.map(|(_, known)| known) {
+            if let Some(sign @ (Sign::Coming(_) | Sign::Down(_) | Sign::Held(_))) = &known.pushed {
+                self.report(service, instance, sign);
+            }
+        }
     }
 
     /// The gateway thinks otherwise of an instance. Only what it has seen itself is news: the rest is what it was told from here.
@@ -168,7 +185,7 @@ impl Hands {
     fn carry_out(&mut self, wish: Wish) {
         match wish {
             Wish::Park(service) => self.gate.begin_away(&service),
-            Wish::Unpark(service) => self.gate.end_away(&service),
+            Wish::Unpark(service) => self.unpark(&service),
             Wish::Confirm { service, instance, attempt } => self.confirm(&service, &instance, attempt),
             Wish::Act { service, instance, rung, attempt } => self.act(&service, &instance, rung, attempt),
             Wish::Alert { service, why } => self.alert(service.as_deref(), &why),

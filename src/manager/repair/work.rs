@@ -49,8 +49,12 @@ pub(super) async fn carry_out(patient: &Patient, instance: &str, rung: Rung) -> 
 
 fn failure(fault: &Fault) -> Failure {
     match fault {
-        fault if fault.is_deliberate() => Failure::Held(fault.to_string()),
+        Fault::Paused(why) | Fault::NotRunning(why) => Failure::Held(why.clone()),
         Fault::Denied(why) | Fault::NoUnit(why) | Fault::NoSvctl(why) => Failure::NotApplicable(why.clone()),
-        fault => Failure::Failed(fault.to_string()),
+        Fault::Unreachable(why)
+        | Fault::NoContainer(why)
+        | Fault::Failed(why)
+        | Fault::Late(why)
+        | Fault::Odd(why) => Failure::Failed(why.clone()),
     }
 }
