@@ -24,14 +24,20 @@ fn report<'a>(seen: &Seen<'a>) -> Option<&'a Report> {
     }
 }
 
-/// The unit may be on its way down for its own sake: it is ill, may have hung, or has said that it stops.
+/// The unit may be on its way down for its own sake: it is ill, hangs, or has said that it stops.
 fn has_trouble(book: &Book, unit: &UnitName) -> bool {
     let leaves = book.runs.values().any(|r| r.unit == *unit && r.leaves.is_some() && r.end.is_none());
     // One that takes too long is killed for that, and has failed before it has ended.
     let is_over = |r: &RunBook| r.end.is_some() || r.killed;
     let last = book.runs.values().rev().find(|r| r.unit == *unit && r.topic == "health" && is_over(r));
     let is_ill = last.is_some_and(|r| r.end.as_ref().is_none_or(|end| !end.is_well()));
-    is_ill || leaves || book.spec(unit).watchdog.is_some()
+    is_ill || leaves || is_silent(book, unit)
+}
+
+/// Its watchdog has not heard from it for too long.
+fn is_silent(book: &Book, unit: &UnitName) -> bool {
+    let alive = book.units[unit].main.map(|run| book.runs[&run].alive.0);
+    book.spec(unit).watchdog.zip(alive).is_some_and(|(window, alive)| book.now.since(alive) >= window)
 }
 
 fn nobody_is_missing(seen: &Seen<'_>) -> Verdict {
