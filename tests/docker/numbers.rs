@@ -141,7 +141,8 @@ fn images_are_small_and_start_at_once() {
     let base = size("debian:trixie-slim").unwrap_or_default();
     for name in IMAGES {
         let Some(bytes) = size(&format!("{name}:{TAG}")) else { continue };
-        let ours = if ["svinit", "svinit/manager", "svinit/mysql"].contains(&name) { bytes } else { bytes - base };
+        let ours =
+            if ["svinit", "svinit/manager", "svinit/mysql"].contains(&name) { bytes } else { bytes - base };
         let short = name.trim_start_matches("svinit/");
         let start = starts.get(short).map_or("–".to_owned(), |took| format!("{} ms", took.as_millis()));
         let _ = writeln!(table, "| `{name}` | {:.1} MB | {:.1} MB | {start} |", bytes / 1e6, ours / 1e6);

@@ -3,8 +3,6 @@
 //! A line that is changed, taken out or put in breaks the chain at that place, and [`verify`] says where. That the end was cut off
 //! shows only against a copy of the last hash, which is therefore in the manager's own log as well.
 
-mod sha256;
-
 use std::fs::File;
 use std::io;
 use std::io::Write;
@@ -13,6 +11,8 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 use serde::Serialize;
+use sha2::Digest;
+use sha2::Sha256;
 
 use crate::os::files;
 
@@ -124,7 +124,8 @@ pub fn verify(text: &str) -> Result<(u64, String), String> {
 }
 
 fn digest(entry: &Entry) -> String {
-    sha256::hex(serde_json::to_string(entry).unwrap_or_default().as_bytes())
+    let hash = Sha256::digest(serde_json::to_string(entry).unwrap_or_default());
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
