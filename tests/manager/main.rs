@@ -8,9 +8,11 @@
 
 mod admin;
 mod backend;
+mod browser;
 mod checks;
 mod commands;
 mod cors;
+mod dashboard;
 mod filter;
 mod fixture;
 mod headers;
