@@ -301,12 +301,34 @@ impl Works {
                     journal.say(&warning.to_string());
                 }
                 let (routes, services) = (config.routes.len(), config.services.len());
+                for later in waits_for_a_start(&self.gateway.running().config, &config) {
+                    journal.say(&format!("{later} is in force when svmanager is next started"));
+                }
                 self.take_over(config, opened);
                 journal.say(&format!("taken over: {routes} routes, {services} services"));
             }
             Err(why) => journal.say(&format!("the file is not taken over: {why}")),
         }
     }
+}
+
+/// What of a new file is not taken over while the manager runs. Repairs go on by what they began with: what they know of budgets and
+/// of people's wishes is not thrown away for a change of a route.
+fn waits_for_a_start(old: &Config, new: &Config) -> Vec<String> {
+    let mut found = Vec::new();
+    if old.admin != new.admin {
+        found.push("[admin]".to_owned());
+    }
+    for (name, service) in &new.services {
+        let is_same = old.services.get(name).map_or_else(
+            || service.control.is_none(),
+            |old| (&old.control, &old.recovery) == (&service.control, &service.recovery),
+        );
+        if !is_same {
+            found.push(format!("what [service.{name}] says of control and recovery"));
+        }
+    }
+    found
 }
 
 fn tasks_of(

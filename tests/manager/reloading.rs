@@ -68,6 +68,19 @@ fn a_file_that_is_wrong_changes_nothing_and_is_shown() {
 }
 
 #[test]
+fn what_waits_for_a_new_start_is_said() {
+    let a = Service::named("a");
+    let manager = Manager::start(&one(&a.targets()));
+    let repaired = "control = { driver = \"socket\", path = \"/nowhere/control.sock\" }\n";
+    manager.rewrite(&one(&format!("{}{repaired}", a.targets())));
+    manager.signal(Signal::SIGHUP);
+    manager.wait_for(
+        "what [service.app] says of control and recovery is in force when svmanager is next started",
+    );
+    assert_eq!(manager.get("/").text(), "a");
+}
+
+#[test]
 fn a_name_is_followed_when_its_service_is_scaled() {
     let a = Service::named("a");
     let second: SocketAddr = ([127, 0, 0, 2], a.address.port()).into();

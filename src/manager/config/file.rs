@@ -237,17 +237,17 @@ table! {
     /// `control` of a service.
     pub struct ControlTable {
         /// `docker`: `svctl` is executed in the container. `socket`: the control socket lies on a volume of both. `api`: over TCP.
-        driver: Key<Choice<Driver>> => "it is not reached", AtOnce;
+        driver: Key<Choice<Driver>> => "it is not reached", Boot;
         /// With `docker`: the container's name; with `discover` it is known.
-        container: Key<Token> => "as `discover` finds", AtOnce;
+        container: Key<Token> => "as `discover` finds", Boot;
         /// The unit that serves.
-        unit: Key<UnitName> => "the name of the service", AtOnce;
+        unit: Key<UnitName> => "the name of the service", Boot;
         /// With `socket`: where it is.
-        path: Key<AbsolutePath> => "for `socket` only", AtOnce;
+        path: Key<AbsolutePath> => "for `socket` only", Boot;
         /// With `api`: the address of the control API.
-        url: Key<HttpUrl> => "for `api` only", AtOnce;
+        url: Key<HttpUrl> => "for `api` only", Boot;
         /// With `api`: a file with the token.
-        token_file: Key<AbsolutePath> => "for `api` only", AtOnce;
+        token_file: Key<AbsolutePath> => "for `api` only", Boot;
     }
 }
 
@@ -255,13 +255,13 @@ table! {
     /// `recovery` of a service.
     pub struct RecoveryTable {
         /// What is tried, one after the other.
-        ladder: Key<List<Choice<Rung>>> = "[\"reload\", \"restart-unit\", \"alert\"]", AtOnce;
+        ladder: Key<List<Choice<Rung>>> = "[\"reload\", \"restart-unit\", \"alert\"]", Boot;
         /// Between two rungs, and after the last one before it begins again.
-        cooldown: Key<Lasting> = "\"30s\"", AtOnce;
+        cooldown: Key<Lasting> = "\"30s\"", Boot;
         /// How long it may become well by itself before anything is done.
-        grace: Key<Lasting> = "\"5s\"", AtOnce;
+        grace: Key<Lasting> = "\"5s\"", Boot;
         /// Services without which it cannot be well. While one of them is not, nothing is done about it.
-        needs: Key<List<Token>> = "[]", AtOnce;
+        needs: Key<List<Token>> = "[]", Boot;
     }
 }
 

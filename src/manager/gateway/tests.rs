@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use super::*;
 use crate::manager::config::reading;
 use crate::manager::gate::{Found, Report, Standing};
-use crate::manager::listener::{self, Seats};
+use crate::manager::listener::{self, Given, Seats};
 use crate::manager::probe;
 use crate::manager::reach::engine::Engine;
 use crate::units::source::Source;
@@ -61,7 +61,7 @@ async fn gateway(instances: &[SocketAddr]) -> (Gate, SocketAddr) {
     }
     let gate = gateway.gate();
     list(&gate, instances);
-    let listener = listener::open("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = Given::new(Vec::new()).listener("127.0.0.1:0".parse().unwrap()).unwrap();
     let at = listener.local_addr().unwrap();
     let stop = watch::Sender::new(false);
     let served = listener::serve(listener, gateway, Arc::new(Seats::new(100)), stop.subscribe());
