@@ -59,6 +59,30 @@ fn a_system_that_is_not_there_is_refused_with_those_that_are() {
 }
 
 #[test]
+fn an_engine_that_is_too_old_is_refused_before_anything_is_built() {
+    let dir = tempfile::tempdir().unwrap();
+    // Answers as such an engine would, and notes down what else it is asked.
+    let docker = "#!/bin/sh\ncase \"$*\" in *version*) echo '24.0.7 linux amd64' ;; *) echo \"$*\" >>\"$0.asked\" ;; esac\n";
+    let program = dir.path().join("docker");
+    fs::write(&program, docker).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", dir.path().display(), std::env::var("PATH").unwrap());
+    let home = dir.path().join("home");
+    let said = run(
+        &["scripts/images", "nginx"],
+        &env(&[
+            ("PATH", &path),
+            ("DOCKER_HERE_HOME", home.to_str().unwrap()),
+            ("SVINIT_BINARY", "/bin/true"),
+        ]),
+    );
+    assert_eq!(said.code, 1, "{}", said.err);
+    assert!(said.err.contains("the Docker engine is 24.0.7: these images need 25 or later"), "{}", said.err);
+    let asked = fs::read_to_string(dir.path().join("docker.asked")).unwrap_or_default();
+    assert!(!asked.contains("bake"), "{asked}");
+}
+
+#[test]
 fn secrets_are_made_once_for_their_owner_alone_and_are_never_committed() {
     let dir = tempfile::tempdir().unwrap();
     let secrets = dir.path().join("secrets");

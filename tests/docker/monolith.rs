@@ -63,15 +63,3 @@ fn what_was_backed_up_is_there_after_everything_is_gone() {
     items::wait_for_answers(&system, &at);
     assert_eq!(items::texts(&at), ["it's \"kept\" \\ übrig"]);
 }
-
-#[test]
-fn the_monolith_runs_without_root_and_without_a_capability() {
-    let Some(system) = System::laid_out("monolith") else { return };
-    let system = system.file("compose.rootless.yaml");
-    system.start(&[]);
-    let (monolith, at) = (system.container("monolith"), system.at("HTTP_PORT"));
-    items::answers_in_full(&at);
-    assert_eq!(items::users(&monolith), ["1001"]);
-    items::heal_after_kill(&monolith, &SERVICES);
-    items::stops_in_order(&monolith, 45);
-}

@@ -1,4 +1,6 @@
 //! The rootless images as a hardened platform runs them: a user without a name, another first process, nothing to write to.
+//!
+//! As the users that they are made for they run in the tests of two-tier and cluster.
 
 use crate::engine::System;
 use crate::items;
@@ -42,5 +44,7 @@ fn flask_its_load_balancer_and_its_database_run_as_any_user_below_another_init()
 fn the_monolith_runs_as_any_user_below_another_init() {
     let Some(system) = of_any_user("monolith", &["monolith"]) else { return };
     items::answers_in_full(&system.at("HTTP_PORT"));
+    let monolith = system.container("monolith");
+    items::heal_after_kill(&monolith, &["nginx", "mysql"]);
     does_its_duty(&system, &[("monolith", "gunicorn")]);
 }

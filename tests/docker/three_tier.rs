@@ -227,24 +227,6 @@ fn mysql_keeps_its_data_and_its_doors() {
 }
 
 #[test]
-fn every_tier_runs_without_root_and_without_a_capability() {
-    let Some(system) = System::laid_out("three-tier") else { return };
-    let system = system.file("compose.rootless.yaml");
-    items::open_secrets(&system);
-    system.start(&[]);
-    let at = system.at("HTTP_PORT");
-    items::answers_in_full(&at);
-    for (tier, unit, user) in
-        [("frontend", "nginx", "101"), ("backend", "gunicorn", "1001"), ("mysql", "mysql", "999")]
-    {
-        let container = system.container(tier);
-        assert_eq!(items::users(&container), [user]);
-        items::heal_after_kill(&container, &[unit]);
-        items::stops_in_order(&container, 45);
-    }
-}
-
-#[test]
 fn a_change_of_the_page_reaches_the_browser_at_once_while_it_is_worked_on() {
     let Some(system) = System::laid_out("three-tier") else { return };
     let source = system.own_file("source");
