@@ -648,7 +648,7 @@ impl Recovery {
             return Some(("half of everything is ill".to_owned(), later));
         }
         for need in &service.policy.needs {
-            if self.services.get(need).is_some_and(|other| other.is_sick() || is_under_repair(other)) {
+            if self.services.get(need).is_some_and(|other| other.is_away() || is_under_repair(other)) {
                 return Some((format!("it needs {need}, which is not well"), later));
             }
         }

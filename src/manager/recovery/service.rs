@@ -136,6 +136,12 @@ impl Service {
         self.healthy() == 0 && self.instances.values().any(|instance| is_sick(&instance.sign))
     }
 
+    /// Nobody serves, also because a person has stopped it.
+    pub(super) fn is_away(&self) -> bool {
+        let is_away = |sign: &Sign| is_sick(sign) || matches!(sign, Sign::Held(_));
+        self.healthy() == 0 && self.instances.values().any(|instance| is_away(&instance.sign))
+    }
+
     /// The instance that is to be looked after next: the one that is worst off, then by name.
     pub(super) fn next_patient(&self) -> Option<Arc<str>> {
         let urgency = |sign: &Sign| match sign {

@@ -240,6 +240,24 @@ fn a_dead_database_never_restarts_the_backend() {
 }
 
 #[test]
+fn nor_does_one_that_a_person_has_stopped() {
+    check(
+        shop(),
+        &with_others_well(
+            "
+            0 backend well
+            1000 database held
+            1100 backend ill
+            6100 tick -> [backend held]
+            9500 database well
+            10100 tick -> look at backend/1 #1
+            12200 backend is-ill #1 -> reload backend/1 #2
+            ",
+        ),
+    );
+}
+
+#[test]
 fn a_backend_that_stays_ill_behind_a_healed_database_is_looked_after() {
     check(
         shop(),
