@@ -448,7 +448,8 @@ impl World {
     /// None of its instances is well, and one is known not to be.
     fn is_down(&self, service: &str) -> bool {
         let all = || self.real.iter().filter(|((of, _), _)| **of == *service).map(|(_, real)| &real.sign);
-        let away = |sign: &Sign| matches!(sign, Sign::Ill(_) | Sign::Coming(_) | Sign::Down(_) | Sign::Held(_));
+        let away =
+            |sign: &Sign| matches!(sign, Sign::Ill(_) | Sign::Coming(_) | Sign::Down(_) | Sign::Held(_));
         all().all(|sign| *sign != Sign::Well) && all().any(away)
     }
 
