@@ -139,9 +139,10 @@ fn what_svinit_has_given_up_is_started_again_by_the_manager_and_a_dead_database_
     items::wait_for_answers(&system, &at);
     assert_eq!(backend.pid("gunicorn"), old);
 
-    // A hung one: its check finds it, svinit's own or the manager's, whichever is first.
+    // A hung one: its check finds it, svinit's own or the manager's, whichever is first. From then on requests wait.
+    let hung = items::hang(&backend, "gunicorn");
+    system.wait_until("it is known", || backend.unit("gunicorn")["state"] != "ready");
     nobody_notices(&at, "/api/items/", "gunicorn hangs", || {
-        let hung = items::hang(&backend, "gunicorn");
         backend.wait_for_successor("gunicorn", hung);
     });
     assert_eq!(backend.identity(), identity);

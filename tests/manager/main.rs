@@ -22,7 +22,12 @@ mod load;
 mod parking;
 mod reloading;
 mod repair;
-#[allow(dead_code, unreachable_pub, reason = "shared with other tests, which use other parts")]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    clippy::disallowed_methods,
+    reason = "shared with other tests, which use other parts; it has clients and a clock of its own"
+)]
 #[path = "../proof/load.rs"]
 mod rush;
 mod streams;
