@@ -12,6 +12,7 @@ pub mod error;
 pub mod exec;
 pub mod files;
 pub mod handover;
+pub mod haste;
 pub mod hold;
 pub mod inherited;
 pub mod limits;

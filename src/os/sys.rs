@@ -519,6 +519,21 @@ pub(super) fn own_session() -> i32 {
     unsafe { libc::getsid(0) }
 }
 
+/// How nice the calling thread is, -20 (first) to 19. The system call, unlike the function, needs no look at `errno`.
+pub(super) fn niceness() -> io::Result<i32> {
+    // SAFETY: integers only.
+    let turned = checked(unsafe { libc::syscall(libc::SYS_getpriority, libc::PRIO_PROCESS, 0) });
+    turned.map(|turned| 20 - int(turned)).map_err(io_error)
+}
+
+/// Makes a thread, 0 for the calling one, as nice as that.
+pub(super) fn set_niceness(thread: i32, niceness: i32) -> io::Result<()> {
+    // SAFETY: integers only.
+    checked(unsafe { libc::syscall(libc::SYS_setpriority, libc::PRIO_PROCESS, thread, niceness) })
+        .map(drop)
+        .map_err(io_error)
+}
+
 /// The process group of this process.
 pub(super) fn own_process_group() -> i32 {
     // SAFETY: no arguments, cannot fail.

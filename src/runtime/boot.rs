@@ -34,6 +34,7 @@ use crate::os::clock;
 use crate::os::error::{Doing, Error};
 use crate::os::files;
 use crate::os::handover::{Left, Parcel};
+use crate::os::haste;
 use crate::os::hold;
 use crate::os::oom::OomWatch;
 use crate::os::outer::Outer;
@@ -319,6 +320,9 @@ pub fn assemble(early: Early, mut wishes: Wishes, arrival: Option<Arrival>) -> R
             paused: legacy.as_ref().map(|legacy| clock::now().since(legacy.stopped)),
         },
     };
+    if let Some(niceness) = legacy.as_ref().and_then(|legacy| legacy.niceness) {
+        haste::end(niceness);
+    }
     let spawners = Spawners::new(spawners(&wishes.set));
     let set = Arc::new(wishes.set);
     let board = Board::new(Arc::clone(&set), supervisor.views(), info);
@@ -394,6 +398,7 @@ struct Legacy {
     path: PathBuf,
     upgrades: u64,
     stopped: Time,
+    niceness: Option<i32>,
     machine: Option<Saved>,
     hands: SavedHands,
     logs: SavedLogs,
@@ -412,7 +417,7 @@ impl Legacy {
     fn of(arrival: Arrival) -> Self {
         let Arrival { how, before, document, parcel, left, heard } = arrival;
         let Document { header, sources: _, coming: _, machine, hands, logs, place, clients, rest } = document;
-        let Header { version, path, stopped, upgrades, mut recoveries, .. } = header;
+        let Header { version, path, stopped, niceness, upgrades, mut recoveries, .. } = header;
         // It was counted before it failed.
         let upgrades = if matches!(how, How::Return(_)) { upgrades.saturating_sub(1) } else { upgrades };
         if matches!(how, How::Crash(_)) {
@@ -425,6 +430,7 @@ impl Legacy {
             path,
             upgrades,
             stopped,
+            niceness,
             machine: Some(machine),
             hands,
             logs,

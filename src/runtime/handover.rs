@@ -70,6 +70,9 @@ pub struct Header {
     pub path: PathBuf,
     /// When it stopped to listen.
     pub stopped: Time,
+    /// How nice it was before it hurried; see [`crate::os::haste`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub niceness: Option<i32>,
     /// How often svinit has been upgraded, this time included.
     pub upgrades: u64,
     /// When it went on after faults of its own, as far back as it matters.

@@ -20,6 +20,7 @@ use crate::os::cgroup::{Cgroups, Places};
 use crate::os::clock;
 use crate::os::crash::Vault;
 use crate::os::handover::{Luggage, execute};
+use crate::os::haste;
 use crate::runtime::clients::Clients;
 use crate::runtime::driver::Driver;
 use crate::runtime::handle::{Extent, JobNumbers, Upgrade, UpgradeNote};
@@ -209,13 +210,17 @@ impl Driver {
             self.surroundings.clients.settle(false);
             return self.refuse_upgrade(&by, notes.as_ref(), "svinit is shutting down".to_owned());
         }
-        let why = self.execute(&program);
+        let niceness = haste::begin();
+        let why = self.execute(&program, niceness);
+        if let Some(niceness) = niceness {
+            haste::end(niceness);
+        }
         self.hands.pump.go_on();
         self.surroundings.clients.settle(false);
         self.refuse_upgrade(&by, notes.as_ref(), why);
     }
 
-    fn execute(&mut self, program: &Binary) -> String {
+    fn execute(&mut self, program: &Binary, niceness: Option<i32>) -> String {
         let stopped = clock::now();
         if !self.hands.pump.rest(REST_MAX) {
             return "a disk with log files does not answer".to_owned();
@@ -224,6 +229,7 @@ impl Driver {
             return "there is no /proc to find the program by".to_owned();
         };
         document.header.stopped = stopped;
+        document.header.niceness = niceness;
         let state = match document.pack(&luggage) {
             Ok(state) => state,
             Err(why) => return why,
@@ -276,6 +282,7 @@ impl Driver {
             program,
             path,
             stopped: clock::now(),
+            niceness: None,
             upgrades: self.surroundings.upgrades,
             recoveries: self.surroundings.recoveries.clone(),
             heard: None,

@@ -81,6 +81,29 @@ fn an_upgrade_changes_no_process_no_counter_and_no_state() {
     });
 }
 
+/// How nice each thread of a process is.
+fn niceness(pid: i32) -> Vec<String> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    let stats = threads.filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok());
+    // proc_pid_stat(5): the 19th, of which two are before the end of the name.
+    stats.map(|stat| stat.rsplit(") ").next().unwrap().split(' ').nth(16).unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_haste_of_an_upgrade_is_over_with_it() {
+    both(|setup| {
+        // It says how nice it is.
+        let setup = setup.replaceable().unit("web", r#"shell = "nice; exec sleep 600""#);
+        let svinit = setup.prepared(&["nice", "-n", "3"]).start();
+        svinit.wait_for("web", "ready");
+        upgrade(&svinit);
+        let all = niceness(svinit.pid());
+        assert!(!all.is_empty() && all.iter().all(|one| one == "3"), "{all:?}");
+        assert_eq!(svinit.svctl("restart web").code, 0);
+        eventually("both have said it", || lines_of(&svinit.output(), "web") == ["3", "3"]);
+    });
+}
+
 #[test]
 fn whoever_looks_at_a_terminal_is_told_of_another_program_on_the_disk() {
     let svinit = Setup::new().replaceable().unit("web", r#"command = ["sleep", "600"]"#).start();
