@@ -56,12 +56,12 @@ fn a_service_is_as_well_as_its_own_check_in_its_container_says() {
          control = {{ driver = \"socket\", path = \"{}\" }}\nrecovery = {{ ladder = [\"alert\"] }}\n",
         svinit.socket().display()
     ));
-    manager.wait_for("worker 127.0.0.1:1: up: its check passes");
+    manager.wait_for("worker 127.0.0.1:1: up: ");
     fs::remove_file(svinit.path("well")).unwrap();
     let line = manager.wait_for("worker 127.0.0.1:1: ill");
     assert!(line.contains("svinit's check fails"), "{line}");
     fs::write(svinit.path("well"), "").unwrap();
-    eventually("it is well again", || manager.lines_with("worker 127.0.0.1:1: up: ") == 2);
+    eventually("it is well again", || manager.lines_with("worker 127.0.0.1:1: up: ") >= 2);
 }
 
 #[test]
