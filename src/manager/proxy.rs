@@ -33,11 +33,11 @@ use crate::manager::wire::body::{Framing, Rewrite};
 use crate::manager::wire::head::{Finder, Flaw, Head};
 use crate::manager::wire::intake::{Intake, within, write_all};
 
-/// After an error that closes the connection: so long the rest of what the client sends is read and thrown away, so that
-/// it reads the answer before its next write fails.
 /// For a connection that was made just before the end: its request is under way.
 const FRESH: Duration = Duration::from_secs(1);
 
+/// After an error that closes the connection: so long the rest of what the client sends is read and thrown away, so that
+/// it reads the answer before its next write fails.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Bytes that are thrown away at most.
