@@ -166,7 +166,8 @@ fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
     texts(status, "text/plain; charset=utf-8", text)
 }
 
-fn texts(status: StatusCode, content_type: &'static str, body: impl Into<Body>) -> Response<Body> {
+/// `body` as an answer that nobody keeps.
+pub(crate) fn texts(status: StatusCode, content_type: &'static str, body: impl Into<Body>) -> Response<Body> {
     Response::builder()
         .status(status)
         .header(CONTENT_TYPE, content_type)

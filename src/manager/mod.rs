@@ -10,6 +10,7 @@
 pub mod access;
 pub mod admin;
 pub mod audit;
+mod client;
 pub mod config;
 pub mod cors;
 pub mod explain;

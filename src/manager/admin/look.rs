@@ -22,11 +22,11 @@ use crate::api::manager::SignStatus;
 use crate::api::manager::States;
 use crate::api::manager::Why;
 use crate::api::openapi::OPENAPI_MANAGER;
+use crate::http::server::texts;
 use crate::manager::admin::desk::Containers;
 use crate::manager::admin::desk::Desk;
 use crate::manager::admin::metrics;
 use crate::manager::admin::refused::Refused;
-use crate::manager::admin::refused::answer;
 use crate::manager::admin::refused::json;
 use crate::manager::admin::why;
 use crate::manager::config::spec;
@@ -45,7 +45,7 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style
                            connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 pub(super) async fn page() -> Response<Body> {
-    let mut page = answer(StatusCode::OK, "text/html; charset=utf-8", PAGE);
+    let mut page = texts(StatusCode::OK, "text/html; charset=utf-8", PAGE);
     let headers = [
         ("content-security-policy", PAGE_POLICY),
         ("x-frame-options", "DENY"),
@@ -63,12 +63,12 @@ pub(super) async fn health() -> Response<Body> {
 }
 
 pub(super) async fn openapi() -> Response<Body> {
-    answer(StatusCode::OK, "application/json", OPENAPI_MANAGER)
+    texts(StatusCode::OK, "application/json", OPENAPI_MANAGER)
 }
 
 pub(super) async fn show_metrics(State(desk): State<Desk>) -> Result<Response<Body>, Refused> {
     let text = metrics::render(&status_of(&desk).await?, &desk);
-    Ok(answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text))
+    Ok(texts(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text))
 }
 
 pub(super) async fn status(State(desk): State<Desk>) -> Result<Response<Body>, Refused> {

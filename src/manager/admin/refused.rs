@@ -4,12 +4,11 @@ use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::response::IntoResponse;
 use hyper::StatusCode;
-use hyper::header::CACHE_CONTROL;
-use hyper::header::CONTENT_TYPE;
 use hyper::http::Response;
 use serde::Serialize;
 
 use crate::api::status::Refusal;
+use crate::http::server::texts;
 use crate::manager::reach::fault::Fault;
 
 /// What it is answered with. Handlers return it as their error.
@@ -93,19 +92,5 @@ impl IntoResponse for Refused {
 pub(super) fn json<T: Serialize>(status: StatusCode, value: &T) -> Response<Body> {
     let body =
         serde_json::to_vec(value).expect("api types are always JSON: texts, numbers, and maps by text");
-    answer(status, "application/json", body)
-}
-
-/// `body` as an answer that nobody keeps.
-pub(super) fn answer(
-    status: StatusCode,
-    content_type: &'static str,
-    body: impl Into<Body>,
-) -> Response<Body> {
-    Response::builder()
-        .status(status)
-        .header(CONTENT_TYPE, content_type)
-        .header(CACHE_CONTROL, "no-store")
-        .body(body.into())
-        .expect("constant headers are valid")
+    texts(status, "application/json", body)
 }

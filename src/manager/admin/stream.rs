@@ -27,10 +27,10 @@ use tokio::time::timeout;
 
 use crate::api::event::Lagged;
 use crate::api::manager::Event;
+use crate::http::server::texts;
 use crate::manager::admin::act::choose;
 use crate::manager::admin::desk::Desk;
 use crate::manager::admin::refused::Refused;
-use crate::manager::admin::refused::answer;
 use crate::manager::news::KEPT;
 use crate::manager::reach::Lines;
 use crate::manager::reach::Wanted;
@@ -169,7 +169,7 @@ fn open(headers: &HeaderMap) -> (Sink, Response<Body>) {
     let is_sse = accept.contains("text/event-stream");
     let (pieces, received) = mpsc::channel(BACKLOG);
     let kind = if is_sse { "text/event-stream" } else { "application/x-ndjson" };
-    (Sink { pieces, is_sse }, answer(StatusCode::OK, kind, Body::new(Pieces(received))))
+    (Sink { pieces, is_sse }, texts(StatusCode::OK, kind, Body::new(Pieces(received))))
 }
 
 struct Pieces(mpsc::Receiver<Bytes>);
