@@ -344,12 +344,23 @@ impl Hands {
             } else {
                 let (runs, trees) = (&self.runs, &self.trees);
                 let said = self.signs.on_ready(token, |unit, message| speaks_for(runs, trees, unit, message));
-                for said in said {
-                    match said {
-                        Said::Fact(fact) => self.on_sign(fact),
-                        Said::Rights(unit, rights, fds) => self.on_rights(&unit, rights, fds),
-                    }
-                }
+                self.on_said(said);
+            }
+        }
+    }
+
+    /// Reads what processes of `unit` have said by now.
+    pub(super) fn hear(&mut self, unit: &UnitName) {
+        let (runs, trees) = (&self.runs, &self.trees);
+        let said = self.signs.hear(unit, |unit, message| speaks_for(runs, trees, unit, message));
+        self.on_said(said);
+    }
+
+    fn on_said(&mut self, said: Vec<Said>) {
+        for said in said {
+            match said {
+                Said::Fact(fact) => self.on_sign(fact),
+                Said::Rights(unit, rights, fds) => self.on_rights(&unit, rights, fds),
             }
         }
     }

@@ -28,6 +28,7 @@ impl Hands {
                 self.unreaped = false;
                 return;
             };
+            self.hear_last_words(zombie.pid);
             self.trees.ended(zombie.pid);
             match self.runs.end(zombie.pid) {
                 Some(Ended::Main(run)) => self.tell_end(run, zombie.pid, zombie.status),
@@ -41,6 +42,15 @@ impl Hands {
             self.look |= !self.closing.is_empty();
         }
         self.unreaped = true;
+    }
+
+    /// What a main process has said before its end is known to be its own only as long as its number is: of one that was
+    /// replaced without a gap it would else be taken for a word of the other.
+    fn hear_last_words(&mut self, pid: Pid) {
+        let run = self.runs.of_pid(pid).and_then(|run| self.runs.get(run));
+        if let Some(unit) = run.filter(|run| run.purpose == Purpose::Main).map(|run| run.unit.clone()) {
+            self.hear(&unit);
+        }
     }
 
     /// The process that svinit has made has ended after naming another. If that one was not handed to us by this end,

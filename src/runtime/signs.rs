@@ -115,10 +115,10 @@ impl Signs {
         run_of: impl Fn(&UnitName, &Message) -> Option<RunId>,
     ) -> Vec<Said> {
         match self.sources.get_mut(&token) {
-            Some(Source::Socket(unit)) => match self.sockets.get(unit) {
-                Some(socket) => datagrams(socket, unit, run_of),
-                None => Vec::new(),
-            },
+            Some(Source::Socket(unit)) => {
+                let unit = unit.clone();
+                self.hear(&unit, run_of)
+            }
             Some(Source::Descriptor(run, reader)) => {
                 let (run, heard) = (*run, listen(reader));
                 if heard != Heard::Nothing {
@@ -134,6 +134,15 @@ impl Signs {
             }
             None => Vec::new(),
         }
+    }
+
+    /// What has been said to the socket of `unit` by now.
+    pub(super) fn hear(
+        &self,
+        unit: &UnitName,
+        run_of: impl Fn(&UnitName, &Message) -> Option<RunId>,
+    ) -> Vec<Said> {
+        self.sockets.get(unit).map_or_else(Vec::new, |socket| datagrams(socket, unit, run_of))
     }
 
     /// Keeps `fd` for the next main process of `unit`.

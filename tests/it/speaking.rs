@@ -2,7 +2,7 @@
 
 use std::os::unix::net::UnixDatagram;
 
-use crate::fixture::{PATIENCE, Setup, eventually};
+use crate::fixture::{PATIENCE, Setup, eventually, rounds};
 
 /// A unit whose process is Python with `say(text)`.
 fn speaker(keys: &str, code: &str) -> String {
@@ -56,6 +56,21 @@ fn one_that_says_that_it_stops_gets_no_signal_and_its_end_is_judged() {
     svinit.wait_for_line("web: failed: exited with code 3");
     assert!(svinit.output().contains("web | left") && !svinit.output().contains("web | told"));
     assert_eq!(svinit.status("web")["last_exit"]["code"], 3);
+}
+
+#[test]
+fn the_last_word_of_one_that_was_replaced_is_not_taken_for_one_of_the_new_one() {
+    let code = "import signal; signal.signal(signal.SIGTERM, lambda *_: (say('STOPPING=1'), os._exit(0)))\n\
+                say('READY=1')\nwhile True: signal.pause()";
+    let svinit = Setup::new().unit("web", &speaker("restart.mode = \"start-first\"", code)).start();
+    let mut web = svinit.wait_for("web", "ready");
+    for _ in 0..rounds(20) {
+        assert_eq!(svinit.svctl("restart web").code, 0);
+        web = svinit.wait_for_another("web", "ready", web);
+    }
+    assert_eq!(svinit.svctl("stop web").code, 0);
+    let said = svinit.output();
+    assert!(!said.contains("said by itself that it stops"), "{said}");
 }
 
 #[test]

@@ -30,6 +30,15 @@ fn supervised(at: SocketAddr, service: &str) -> Svinit {
     svinit
 }
 
+/// What was said besides the requests.
+fn notable(output: &str) -> String {
+    output
+        .lines()
+        .filter(|line| !line.contains(" GET ") || !line.contains(" 200 "))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
 #[test]
 fn a_restart_of_the_gateway_itself_fails_no_request() {
     let service = Service::named("app");
@@ -45,7 +54,7 @@ fn a_restart_of_the_gateway_itself_fails_no_request() {
     }
     load.go_on_to(load.asked() + 50);
     let told = load.end();
-    assert_eq!(told.failed, 0, "{:?}", told.why);
+    assert_eq!(told.failed, 0, "{:?}\n{}", told.why, notable(&svinit.output()));
 }
 
 #[test]
