@@ -181,6 +181,8 @@ impl Driver {
         // Everything that could be started has been; what each crash will need is opened now.
         self.hands.trees.get_ready();
         self.prepare_for_crash();
+        // Written down with the rest.
+        self.has_moved = false;
         self.settle().await;
         loop {
             if let Some(end) = self.end.take() {
