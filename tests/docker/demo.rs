@@ -108,3 +108,15 @@ fn secrets_are_made_once_for_their_owner_alone_and_are_never_committed() {
         assert_eq!(run(&["git", "check-ignore", &path], &BTreeMap::new()).code, 0, "{path}");
     }
 }
+
+#[test]
+fn a_pid_file_of_an_earlier_boot_is_no_daemon_and_nobody_is_ended_for_it() {
+    let home = tempfile::tempdir().unwrap();
+    let set = env(&[("DOCKER_HERE_HOME", home.path().to_str().unwrap())]);
+    // No such process, ours, and nothing at all.
+    for number in ["4194304999", &std::process::id().to_string(), ""] {
+        fs::write(home.path().join("dockerd.pid"), number).unwrap();
+        let said = run(&["tests/docker-here", "down"], &set);
+        assert_eq!((said.code, said.err.as_str()), (0, "docker-here: no daemon that this script started\n"), "{number}");
+    }
+}
