@@ -1,5 +1,11 @@
 //! The image nginx by itself: the postures that a hardened deployment asks for, alone and together.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::sync::mpsc;
+use std::thread::Builder;
+use std::time::Duration;
+
 use crate::engine::load::Load;
 use crate::engine::{Single, ask, wait_until};
 
@@ -95,4 +101,57 @@ fn without_any_capability_nginx_of_another_user_is_refused_with_the_reason() {
         || nginx.words().contains("svinit needs CAP_SETUID and CAP_SETGID"),
     );
     assert_eq!(nginx.exec(&["svctl", "health"]).code, 3);
+}
+
+/// An app that answers nobody until two have asked, and what it has seen of them.
+fn answers_two_at_once(app: TcpListener) -> mpsc::Receiver<()> {
+    let (tell, told) = mpsc::channel();
+    let serve = move || {
+        let mut waiting = Vec::new();
+        for stream in app.incoming() {
+            let mut stream = stream.unwrap();
+            let mut line = String::new();
+            BufReader::new(&stream).read_line(&mut line).unwrap();
+            let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+            if line.contains("/well") {
+                stream.write_all(answer.as_bytes()).unwrap();
+                continue;
+            }
+            waiting.push(stream);
+            if let [first, second] = &mut waiting[..] {
+                let _ = tell.send(());
+                for stream in [first, second] {
+                    stream.write_all(answer.as_bytes()).unwrap();
+                }
+                waiting.clear();
+            }
+        }
+    };
+    Builder::new().spawn(serve).expect("a thread");
+    told
+}
+
+/// One request waited for another of the same page, to see whether that answer may be kept; most answers may not.
+#[test]
+fn behind_the_load_balancer_two_who_ask_for_the_same_page_are_answered_at_once() {
+    let app = TcpListener::bind("0.0.0.0:0").unwrap();
+    let upstream = format!("--env=PROXY_UPSTREAM=app:{}", app.local_addr().unwrap().port());
+    let options =
+        ["--add-host=app:host-gateway", "--env=PROXY_CHECK=/well", &upstream, "--publish=127.0.0.1::80"];
+    let Some(lb) = Single::run("lb", &options, &[]) else { return };
+    let told = answers_two_at_once(app);
+    let at = lb.at(80);
+    wait_until(
+        "the app is found well",
+        || lb.words(),
+        || ask(&at, "/well").is_ok_and(|answer| answer.status == 200),
+    );
+    let asked = [(); 2].map(|()| {
+        let at = at.clone();
+        Builder::new().spawn(move || ask(&at, "/page").map(|answer| answer.status)).expect("a thread")
+    });
+    // nginx gives up waiting for the first one after 5 s.
+    told.recv_timeout(Duration::from_secs(4))
+        .expect("the second request is with the app while the first one waits");
+    assert_eq!(asked.map(|one| one.join().unwrap()), [Ok(200), Ok(200)]);
 }
