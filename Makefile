@@ -15,11 +15,12 @@ FLAGS := target."cfg(all(target_os = \"linux\", target_env = \"gnu\"))".rustflag
   ["--remap-path-prefix=$(CARGO_HOME)=/cargo", "--remap-path-prefix=$(CURDIR)=/svinit"$(PACKED)]
 RELEASE = $(CARGO) build --release --locked --config '$(FLAGS)'
 
-.PHONY: help build release where images demo numbers reproducible run bench bench-manager test check-model mutants coverage sweep fuzz soak proof lint deny install clean
+.PHONY: help build release where images image-from-source demo numbers reproducible run bench bench-manager test check-model mutants coverage sweep fuzz soak proof lint deny install clean
 
 help:
 	@echo "make run                nginx, a Django app and PostgreSQL as units of one svinit, in the foreground"
 	@echo "make images             the Docker images, and an engine where there is none; IMAGES=\"nginx postgres\" only these"
+	@echo "make image-from-source  the image svinit alone, compiled by Docker out of ./Dockerfile; needs no cargo"
 	@echo "make demo SYSTEM=NAME   a system of compose/, up and healthy: cluster, flask ...; DEMO=down takes it away"
 	@echo "make numbers            sizes of images, start times, restart of a service beside restart of its container"
 	@echo "make test               every test, after installing what they need"
@@ -52,6 +53,9 @@ where:
 
 images:
 	@scripts/images $(IMAGES)
+
+image-from-source:
+	@SVINIT_BINARY=docker scripts/images svinit
 
 # DEMO=down takes the system away.
 demo:

@@ -11,7 +11,17 @@ variable "SVINIT_PREBUILT" {
   default = ""
 }
 
-# debian:trixie-slim or ubuntu:24.04
+# Has Rust, for that stage.
+variable "RUST_IMAGE" {
+  default = "rust:1.91-trixie"
+}
+
+# A file for cargo in that stage, such as one that names a mirror of crates; it does not stay in the image.
+variable "CARGO_CONFIG" {
+  default = ""
+}
+
+# debian:trixie-slim or another release of it, or ubuntu:24.04; with a digest: debian:trixie-slim@sha256:...
 variable "BASE" {
   default = "debian:trixie-slim"
 }
@@ -69,6 +79,8 @@ target "svinit" {
   inherits   = ["common"]
   dockerfile = "Dockerfile"
   contexts   = SVINIT_PREBUILT == "" ? {} : { build = SVINIT_PREBUILT }
+  args       = SVINIT_PREBUILT == "" ? { RUST_IMAGE = RUST_IMAGE } : {}
+  secret     = CARGO_CONFIG == "" ? [] : ["type=file,id=cargo-config,src=${CARGO_CONFIG}"]
   tags       = ["svinit:${SVINIT_TAG}"]
 }
 
