@@ -16,10 +16,11 @@ type Finding = String;
 type DockerfileRule = fn(&str) -> Vec<Finding>;
 type ServiceRule = fn(&Value) -> Vec<Finding>;
 
-const DOCKERFILE_RULES: [DockerfileRule; 9] = [
+const DOCKERFILE_RULES: [DockerfileRule; 10] = [
     a_frontend_is_named,
     what_it_starts_from_is_pinned,
     files_are_added,
+    modes_are_those_of_the_checkout,
     a_shell_is_between,
     packages_are_left_over,
     nothing_is_said_of_it,
@@ -28,7 +29,7 @@ const DOCKERFILE_RULES: [DockerfileRule; 9] = [
     nobody_asks_whether_it_is_well,
 ];
 
-const SERVICE_RULES: [ServiceRule; 13] = [
+const SERVICE_RULES: [ServiceRule; 14] = [
     it_can_do_too_much,
     it_can_use_too_much,
     it_is_left_alone,
@@ -42,6 +43,7 @@ const SERVICE_RULES: [ServiceRule; 13] = [
     it_may_be_one_only,
     it_asks_for_more_than_svinit_needs,
     it_can_fill_the_memory,
+    it_mounts_units_that_it_does_not_trust,
 ];
 
 #[test]
@@ -173,6 +175,13 @@ fn what_it_starts_from_is_pinned(text: &str) -> Vec<Finding> {
 
 fn files_are_added(text: &str) -> Vec<Finding> {
     with(&instructions(text), "ADD").map(|what| format!("ADD {what}: COPY does no magic")).collect()
+}
+
+/// Git keeps no mode but the x, so a umask of 002 makes units that svinit does not trust, and one of 077 pages that nobody reads.
+fn modes_are_those_of_the_checkout(text: &str) -> Vec<Finding> {
+    let all = instructions(text);
+    let copies = with(&all, "COPY").filter(|what| !what.contains("--from=") && !what.contains("--chmod="));
+    copies.map(|what| format!("COPY {what}: --chmod=0755, or 0644 for files alone")).collect()
 }
 
 fn a_shell_is_between(text: &str) -> Vec<Finding> {
@@ -481,6 +490,26 @@ fn it_can_fill_the_memory(service: &Value) -> Vec<Finding> {
         .collect()
 }
 
+/// A folder of the repository belongs to whoever has cloned it, and not to root.
+fn it_mounts_units_that_it_does_not_trust(service: &Value) -> Vec<Finding> {
+    let mounts = service["volumes"].as_array().into_iter().flatten();
+    let has_units = |mount: &&Value| {
+        mount["type"] == "bind"
+            && mount["target"].as_str().is_some_and(|path| path.starts_with("/etc/svinit/local"))
+    };
+    let is_trusted = service["environment"]["SVINIT_TRUST_UNITS"] == "1";
+    mounts
+        .filter(has_units)
+        .filter(|_| !is_trusted)
+        .map(|mount| {
+            format!(
+                "{}: SVINIT_TRUST_UNITS: \"1\", or svinit refuses files of who runs Compose",
+                mount["target"]
+            )
+        })
+        .collect()
+}
+
 /// The rules find what they are for, and leave alone what only looks like it.
 mod proof {
     use super::*;
@@ -504,6 +533,7 @@ mod proof {
         let mistakes = [
             ("ARG BASE", "# syntax=docker/dockerfile:1\nARG BASE"),
             ("ENV A", "ADD a /\nENV A"),
+            ("ENV A", "COPY a /\nENV A"),
             ("ENV A", "CMD a b\nENV A"),
             ("ENV A", "HEALTHCHECK CMD curl -f http://localhost\nENV A"),
             ("--no-install-recommends", ""),
@@ -579,6 +609,7 @@ mod proof {
             ("cap_add", json!(["SETUID", "SYS_ADMIN"])),
             ("tmpfs", json!(["/tmp:mode=1777"])),
             ("container_name", json!("web")),
+            ("volumes", json!([{ "type": "bind", "target": "/etc/svinit/local", "read_only": true }])),
         ];
         for (key, value) in mistakes {
             let mut service = good();
