@@ -31,7 +31,7 @@ help:
 	@echo "make fuzz               a million inputs for everything that reads bytes of others"
 	@echo "make soak               15 minutes of restarts, crashes, requests and logs; nothing may grow"
 	@echo "make proof               100,000 requests through each planned change, and none may fail"
-	@echo "make lint               formatting, clippy with warnings as errors, cargo-deny, shellcheck"
+	@echo "make lint               formatting, clippy with warnings as errors, cargo-deny, shellcheck, hadolint"
 	@echo "make build              target/.../release/svinit, one static file"
 	@echo "make bench              svinit, a floor and other supervisors in turns, and the table of ratios"
 	@echo "make bench-manager      svmanager beside nginx as a proxy, in turns; needs nginx and wrk"
@@ -121,6 +121,10 @@ lint: deny
 	@if command -v shellcheck >/dev/null; then shellcheck -x scripts/setup scripts/stack scripts/reproducible scripts/coverage scripts/images scripts/secrets scripts/demo images/*/bin/* tests/docker-here bench/peers bench/run .ci/run; \
 	elif [ -n "$$CI" ]; then echo "lint: shellcheck is missing" >&2; exit 1; \
 	else echo "skipped: shellcheck is not installed"; fi
+	@hadolint=$$(command -v hadolint || echo target/tools/hadolint); \
+	if [ -x "$$hadolint" ]; then "$$hadolint" Dockerfile images/*/Dockerfile; \
+	elif [ -n "$$CI" ]; then echo "lint: hadolint is missing" >&2; exit 1; \
+	else echo "skipped: hadolint is not installed (scripts/setup test fetches it)"; fi
 
 # Licences, banned crates and sources; advisories need a database from the network: `cargo deny check advisories`.
 deny:
