@@ -5,7 +5,7 @@ import signal
 
 workers = int(os.environ.get("APP_WORKERS", "2"))
 threads = int(os.environ.get("APP_THREADS", "16"))
-timeout = 30
+timeout = int(os.environ.get("APP_TIMEOUT", "30"))
 graceful_timeout = 8
 # A worker is renewed now and then, not all at once: what a library leaks does not add up.
 max_requests = 10000

@@ -117,6 +117,10 @@ fn a_pid_file_of_an_earlier_boot_is_no_daemon_and_nobody_is_ended_for_it() {
     for number in ["4194304999", &std::process::id().to_string(), ""] {
         fs::write(home.path().join("dockerd.pid"), number).unwrap();
         let said = run(&["tests/docker-here", "down"], &set);
-        assert_eq!((said.code, said.err.as_str()), (0, "docker-here: no daemon that this script started\n"), "{number}");
+        assert_eq!(
+            (said.code, said.err.as_str()),
+            (0, "docker-here: no daemon that this script started\n"),
+            "{number}"
+        );
     }
 }

@@ -24,7 +24,10 @@ fn laid_out() -> Option<System> {
 }
 
 fn up() -> Option<System> {
-    let system = laid_out()?;
+    begun(laid_out()?)
+}
+
+fn begun(system: System) -> Option<System> {
     system.start(&[]);
     let at = system.at("HTTP_PORT");
     items::wait_for_answers(&system, &at);
@@ -122,7 +125,7 @@ fn what_is_killed_is_healed_while_its_requests_wait() {
 
 #[test]
 fn what_svinit_has_given_up_is_started_again_by_the_manager_and_a_dead_database_restarts_no_backend() {
-    let Some(system) = up() else { return };
+    let Some(system) = laid_out().map(System::watched_closely).and_then(begun) else { return };
     let at = system.at("HTTP_PORT");
     let backend = system.container("backend");
     let (identity, old) = (backend.identity(), backend.pid("gunicorn"));

@@ -7,7 +7,9 @@ const SERVICES: [&str; 3] = ["nginx", "gunicorn", "mysql"];
 
 #[test]
 fn one_container_answers_heals_and_restarts_one_service_at_a_time() {
-    let Some(system) = System::up("monolith") else { return };
+    let Some(system) = System::laid_out("monolith") else { return };
+    let system = system.watched_closely();
+    system.start(&[]);
     let (monolith, at) = (system.container("monolith"), system.at("HTTP_PORT"));
     assert_eq!(system.services().len(), 1, "one container it is");
     items::answers_in_full(&at);

@@ -21,7 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn every_tier_answers_heals_and_is_restarted_by_itself() {
-    let Some(system) = System::up("three-tier") else { return };
+    let Some(system) = System::laid_out("three-tier") else { return };
+    let system = system.watched_closely();
+    system.start(&[]);
     let [frontend, backend, mysql] = ["frontend", "backend", "mysql"].map(|tier| system.container(tier));
     let at = system.at("HTTP_PORT");
     items::answers_in_full(&at);
@@ -69,7 +71,8 @@ fn every_tier_answers_heals_and_is_restarted_by_itself() {
 #[test]
 fn the_seeds_reload_of_gunicorn_by_pkill_costs_no_request() {
     let Some(system) = System::laid_out("three-tier") else { return };
-    let system = system.set("DATABASE_IMAGE", "mariadb");
+    let patience = "services: { backend: { environment: { APP_TIMEOUT: 10 } } }\n";
+    let system = system.set("DATABASE_IMAGE", "mariadb").overlay(patience);
     system.start(&[]);
     let (backend, at) = (system.container("backend"), system.at("HTTP_PORT"));
     let workers = || {

@@ -7,7 +7,9 @@ use crate::items;
 
 #[test]
 fn both_containers_answer_heal_and_restart_one_service_at_a_time() {
-    let Some(system) = System::up("two-tier") else { return };
+    let Some(system) = System::laid_out("two-tier") else { return };
+    let system = system.watched_closely();
+    system.start(&[]);
     let (app, mysql, at) = (system.container("app"), system.container("mysql"), system.at("HTTP_PORT"));
     items::answers_in_full(&at);
     assert_eq!(items::users(&app), ["1001", "101"]);
