@@ -26,6 +26,31 @@ variable "BASE" {
   default = "debian:trixie-slim"
 }
 
+# What of Debian's tools, and Node, is only looked at while building: the stages node and shell.
+variable "BUILD_BASE" {
+  default = "debian:trixie-slim"
+}
+
+# What only Debian unstable has.
+variable "SID_BASE" {
+  default = "debian:sid-slim"
+}
+
+# For a registry, which scripts/images then pushes to: before each tag, such as registry.example/team/
+variable "REGISTRY" {
+  default = ""
+}
+
+# linux/amd64,linux/arm64; empty: that of the engine.
+variable "PLATFORMS" {
+  default = ""
+}
+
+# 1: with a list of all packages (SBOM) and of how it was built (provenance).
+variable "ATTEST" {
+  default = ""
+}
+
 variable "VERSION" {
   default = "0.1.0"
 }
@@ -44,9 +69,9 @@ variable "CREATED" {
   default = "1970-01-01T00:00:00Z"
 }
 
-# 17 is Debian trixie's, 16 that of BASE=ubuntu:24.04.
+# Of PostgreSQL; empty: the one that BASE has.
 variable "PG_MAJOR" {
-  default = "17"
+  default = ""
 }
 
 # What starts from another image than base.
@@ -65,7 +90,9 @@ group "default" {
 
 # What differs from commit to commit is said here and not in a Dockerfile, where it would make every step below it anew.
 target "common" {
-  context = "."
+  context   = "."
+  platforms = PLATFORMS == "" ? [] : split(",", PLATFORMS)
+  attest    = ATTEST == "" ? [] : ["type=sbom", "type=provenance,mode=max"]
   labels = {
     "org.opencontainers.image.source"   = SOURCE
     "org.opencontainers.image.licenses" = "Apache-2.0 OR MIT"
@@ -81,7 +108,7 @@ target "svinit" {
   contexts   = SVINIT_PREBUILT == "" ? {} : { build = SVINIT_PREBUILT }
   args       = SVINIT_PREBUILT == "" ? { RUST_IMAGE = RUST_IMAGE } : {}
   secret     = CARGO_CONFIG == "" ? [] : ["type=file,id=cargo-config,src=${CARGO_CONFIG}"]
-  tags       = ["svinit:${SVINIT_TAG}"]
+  tags       = ["${REGISTRY}svinit:${SVINIT_TAG}"]
 }
 
 target "base" {
@@ -93,16 +120,15 @@ target "base" {
   args = {
     BASE = BASE
   }
-  tags = ["svinit/base:${SVINIT_TAG}"]
+  tags = ["${REGISTRY}svinit/base:${SVINIT_TAG}"]
 }
 
-# What only Debian unstable has.
 target "base-sid" {
   inherits = ["base"]
   args = {
-    BASE = "debian:sid-slim"
+    BASE = SID_BASE
   }
-  tags = ["svinit/base-sid:${SVINIT_TAG}"]
+  tags = ["${REGISTRY}svinit/base-sid:${SVINIT_TAG}"]
 }
 
 # images/NAME/Dockerfile: `AS image`, and `AS rootless` with a numeric USER. A new directory is a new word here.
@@ -115,11 +141,11 @@ target "image" {
   }
   dockerfile = "images/${name}/Dockerfile"
   target     = variant
-  args       = name == "postgres" ? { PG_MAJOR = PG_MAJOR } : {}
+  args       = lookup({ postgres = { PG_MAJOR = PG_MAJOR }, frontend = { NODE_BASE = BUILD_BASE } }, name, {})
   contexts = {
     "svinit/${lookup(PARENTS, name, "base")}:local" = "target:${lookup(PARENTS, name, "base")}"
   }
-  tags = ["svinit/${name}:${SVINIT_TAG}${variant == "image" ? "" : "-rootless"}"]
+  tags = ["${REGISTRY}svinit/${name}:${SVINIT_TAG}${variant == "image" ? "" : "-rootless"}"]
 }
 
 # The two halves come from one image each.
@@ -135,7 +161,7 @@ target "app-image" {
     "svinit/frontend:local" = "target:frontend"
     "svinit/backend:local"  = "target:backend"
   }
-  tags = ["svinit/app:${SVINIT_TAG}${variant == "image" ? "" : "-rootless"}"]
+  tags = ["${REGISTRY}svinit/app:${SVINIT_TAG}${variant == "image" ? "" : "-rootless"}"]
 }
 
 # From nothing but svinit and a shell.
@@ -147,18 +173,20 @@ target "manager-image" {
   }
   dockerfile = "images/manager/Dockerfile"
   target     = variant
+  args       = { SHELL_BASE = BUILD_BASE }
   contexts = {
     "svinit:local" = "target:svinit"
   }
-  tags = ["svinit/manager:${SVINIT_TAG}${variant == "image" ? "" : "-rootless"}"]
+  tags = ["${REGISTRY}svinit/manager:${SVINIT_TAG}${variant == "image" ? "" : "-rootless"}"]
 }
 
 target "frontend-dev" {
   inherits   = ["common"]
   dockerfile = "images/frontend/Dockerfile"
   target     = "dev"
+  args       = { NODE_BASE = BUILD_BASE }
   contexts = {
     "svinit/base:local" = "target:base"
   }
-  tags = ["svinit/frontend-dev:${SVINIT_TAG}"]
+  tags = ["${REGISTRY}svinit/frontend-dev:${SVINIT_TAG}"]
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::engine::{build, docker, image, is_there, root, run};
+use serde_json::{Value, json};
+
+use crate::engine::{Single, build, build_as, docker, image, is_there, root, run};
 
 /// The images that run something; `svinit` itself has no shell to look with.
 const IMAGES: [&str; 11] = [
@@ -67,6 +69,71 @@ fn the_build_inside_docker_has_every_file_that_the_executable_is_made_of() {
     let ask =
         ["cargo", "metadata", "--locked", "--offline", "--no-deps", "--format-version=1", "--manifest-path"];
     run(&[&ask[..], &[manifest.to_str().unwrap()]].concat(), &BTreeMap::new()).well();
+}
+
+/// What a registry is needed for is only prepared: that the file says so is what can be shown.
+#[test]
+fn for_a_registry_each_image_is_of_both_platforms_with_sbom_provenance_and_pinned_bases() {
+    if !is_there() {
+        return;
+    }
+    let print = |variables: &[(&str, &str)]| -> BTreeMap<String, Value> {
+        let env = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let command = ["docker", "buildx", "bake", "--file", "docker-bake.hcl", "--print", "default"];
+        let said: Value = serde_json::from_str(&run(&command, &env.collect()).well()).unwrap();
+        serde_json::from_value(said["target"].clone()).unwrap()
+    };
+    let digest = format!("debian:trixie-slim@sha256:{}", "0".repeat(64));
+    let bases = ["BASE", "BUILD_BASE", "SID_BASE", "RUST_IMAGE"].map(|name| (name, digest.as_str()));
+    let more = [("REGISTRY", "registry.example/"), ("ATTEST", "1"), ("PLATFORMS", "linux/amd64,linux/arm64")];
+    let all = print(&[&bases[..], &more].concat());
+    assert!(all.len() > 20, "{:?}", all.keys());
+    for (name, target) in &all {
+        assert_eq!(target["platforms"], json!(["linux/amd64", "linux/arm64"]), "{name}");
+        assert_eq!(target["attest"], json!(["type=sbom", "type=provenance,mode=max"]), "{name}");
+        assert!(
+            target["tags"][0].as_str().is_some_and(|tag| tag.starts_with("registry.example/svinit")),
+            "{name}"
+        );
+        let args = target["args"].as_object().into_iter().flatten();
+        for (arg, value) in args.filter(|(arg, _)| *arg != "PG_MAJOR") {
+            assert_eq!(value, &json!(digest), "{name}: {arg}");
+        }
+    }
+    for (name, target) in print(&[]) {
+        assert!(target["platforms"].is_null() && target["attest"].is_null(), "{name}: {target}");
+    }
+    let asked = [("ATTEST".to_owned(), "1".to_owned())];
+    let refused = run(&["scripts/images", "nginx"], &asked.into());
+    assert!(refused.code == 1 && refused.err.contains("docker buildx create"), "{}", refused.err);
+}
+
+/// Not Debian trixie alone: nothing in the Dockerfiles is bound to its versions. An ordinary run builds nginx on unstable, which
+/// is here in any case; OTHER_BASE=debian:bookworm-slim builds databases and apps too, on that.
+#[test]
+fn the_same_dockerfiles_build_on_another_release() {
+    if !is_there() {
+        return;
+    }
+    let other = std::env::var("OTHER_BASE");
+    let names: &[&str] =
+        if other.is_ok() { &["nginx", "lb", "postgres", "mariadb", "monolith"] } else { &["nginx"] };
+    let (tag, base) = ("test-other", other.as_deref().unwrap_or("debian:sid-slim"));
+    build_as(names, &[("SVINIT_TAG", tag), ("BASE", base)]);
+    let secret = tempfile::NamedTempFile::new().unwrap();
+    fs::write(secret.path(), "a word").unwrap();
+    let secret = |name: &str| format!("--volume={}:/run/secrets/{name}:ro", secret.path().display());
+    let secrets = [secret("postgres_password"), secret("db_password")];
+    for name in names {
+        let one = Single::of(&format!("svinit/{name}:{tag}"), &secrets.each_ref().map(String::as_str), &[]);
+        one.wait_for_health("healthy");
+        let release = one.exec(&["cat", "/etc/os-release"]).well();
+        assert!(!release.contains("trixie"), "{release}");
+        for unit in one.pids().keys() {
+            let old = one.kill(unit);
+            one.wait_for_successor(unit, old);
+        }
+    }
 }
 
 /// All Rust files below a folder.
