@@ -136,7 +136,7 @@ target "image" {
   name     = variant == "image" ? name : "${name}-${variant}"
   inherits = ["common"]
   matrix = {
-    name    = ["nginx", "postgres", "flask", "lb", "backend", "frontend", "mysql", "mariadb", "monolith"]
+    name    = ["nginx", "postgres", "flask", "lb", "backend", "frontend", "mysql", "mariadb", "monolith", "redis", "redis-demo"]
     variant = ["image", "rootless"]
   }
   dockerfile = "images/${name}/Dockerfile"
