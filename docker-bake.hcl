@@ -74,6 +74,11 @@ variable "PG_MAJOR" {
   default = ""
 }
 
+# Whose server images/grafana copies.
+variable "GRAFANA_IMAGE" {
+  default = "grafana/grafana:11.1.0-ubuntu"
+}
+
 # What starts from another image than base.
 variable "PARENTS" {
   default = {
@@ -136,7 +141,7 @@ target "image" {
   name     = variant == "image" ? name : "${name}-${variant}"
   inherits = ["common"]
   matrix = {
-    name    = ["nginx", "postgres", "flask", "lb", "backend", "frontend", "mysql", "mariadb", "monolith", "redis", "redis-demo"]
+    name    = ["nginx", "postgres", "flask", "lb", "backend", "frontend", "mysql", "mariadb", "monolith", "redis", "redis-demo", "redis-exporter", "prometheus"]
     variant = ["image", "rootless"]
   }
   dockerfile = "images/${name}/Dockerfile"
@@ -178,6 +183,24 @@ target "manager-image" {
     "svinit:local" = "target:svinit"
   }
   tags = ["${REGISTRY}svinit/manager:${SVINIT_TAG}${variant == "image" ? "" : "-rootless"}"]
+}
+
+# Only a registry has the image that it copies from: built when it is named, and else not.
+target "grafana-image" {
+  name     = variant == "image" ? "grafana" : "grafana-${variant}"
+  inherits = ["common"]
+  matrix = {
+    variant = ["image", "rootless"]
+  }
+  dockerfile = "images/grafana/Dockerfile"
+  target     = variant
+  args = {
+    GRAFANA_IMAGE = GRAFANA_IMAGE
+  }
+  contexts = {
+    "svinit/base:local" = "target:base"
+  }
+  tags = ["svinit/grafana:${SVINIT_TAG}${variant == "image" ? "" : "-rootless"}"]
 }
 
 target "frontend-dev" {
