@@ -118,7 +118,7 @@ reproducible:
 lint: deny
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	@if command -v shellcheck >/dev/null; then shellcheck -x scripts/setup scripts/stack scripts/reproducible scripts/coverage scripts/images scripts/secrets scripts/demo images/*/bin/* tests/docker-here bench/peers bench/run .ci/run; \
+	@if command -v shellcheck >/dev/null; then shellcheck -x scripts/setup scripts/stack scripts/reproducible scripts/coverage scripts/images scripts/secrets scripts/demo compose/*/preflight images/*/bin/* tests/docker-here bench/peers bench/run .ci/run; \
 	elif [ -n "$$CI" ]; then echo "lint: shellcheck is missing" >&2; exit 1; \
 	else echo "skipped: shellcheck is not installed"; fi
 	@hadolint=$$(command -v hadolint || echo target/tools/hadolint); \
