@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::engine::{compose_config, is_there, root};
+use crate::engine::{compose_config, files_beside, is_there, root};
 
 /// What is wrong, and what to do instead.
 type Finding = String;
@@ -75,6 +75,12 @@ fn compose_files_keep_to_the_conventions() {
         for over in overlays(&folder, &file) {
             let name = format!("{name}: {}", over.file_name().unwrap().to_str().unwrap());
             wrong.extend(of_what_compose_makes_of_it(&name, &[&file, &over]));
+        }
+        for beside in files_beside(&folder) {
+            let name = format!("{name}: {}", beside.file_name().unwrap().to_str().unwrap());
+            let text = fs::read_to_string(&beside).unwrap();
+            wrong.extend(of_the_text(&text).into_iter().map(|what| format!("{name}: {what}")));
+            wrong.extend(of_what_compose_makes_of_it(&name, &[&beside]));
         }
         for needed in ["README.md", "demo.txt"] {
             if !folder.join(needed).exists() {

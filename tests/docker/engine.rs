@@ -220,7 +220,7 @@ impl System {
         let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = root().join("compose").join(name);
         let names = ["compose.yaml", "docker-compose.yml"].map(|name| dir.join(name));
-        let file = names.into_iter().find(|path| path.exists()).expect("a system has a compose file");
+        let file = names.iter().find(|path| path.exists()).expect("a system has a compose file").clone();
         let project = unique(name);
         let own = tempfile::tempdir().unwrap();
         let secrets = own.path().join("secrets");
@@ -229,8 +229,10 @@ impl System {
         put("SVINIT_TAG", TAG);
         put("VOLUME_PREFIX", &format!("{project}_"));
         put("SECRETS_DIR", secrets.to_str().unwrap());
-        for port in port_variables(&fs::read_to_string(&file).unwrap()) {
-            put(&port, &free_port().to_string());
+        for file in names.iter().filter(|path| path.exists()).cloned().chain(files_beside(&dir)) {
+            for port in port_variables(&fs::read_to_string(&file).unwrap()) {
+                put(&port, &free_port().to_string());
+            }
         }
         run(&["scripts/secrets", name], &env).well();
         Some(Self { name: name.to_owned(), project, files: vec![file], env, own, _one: one })
@@ -286,6 +288,15 @@ impl System {
         }
         command.extend(arguments);
         run(&command, &self.env)
+    }
+
+    /// `docker compose` with a file of its directory that is a project of its own, and goes with this one.
+    pub fn beside(&self, file: &Path, arguments: &[&str]) -> Said {
+        let name = file.file_stem().and_then(|name| name.to_str()).expect("a name").replace('.', "-");
+        let project = format!("{}-{name}", self.project);
+        let command =
+            ["docker", "compose", "--project-name", &project, "--file", file.to_str().expect("a path")];
+        run(&[&command, arguments].concat(), &self.env)
     }
 
     /// Runs a line of shell, for pipes and files; `$COMPOSE` is `docker compose` with its files and its project.
@@ -387,8 +398,27 @@ impl Drop for System {
             eprintln!("{}:\n{}", self.name, self.words());
         }
         // How it ends in order is the matter of tests that stop it.
-        self.compose(&["down", "--volumes", "--remove-orphans", "--timeout", "0"]);
+        let down = ["down", "--volumes", "--remove-orphans", "--timeout", "0"];
+        // Those beside it are on its networks.
+        for file in files_beside(&root().join("compose").join(&self.name)) {
+            if thread::panicking() {
+                eprintln!("{}", self.beside(&file, &["logs", "--tail", "40", "--no-color"]).out);
+            }
+            self.beside(&file, &down);
+        }
+        self.compose(&down);
     }
+}
+
+/// Compose files of a directory that are projects of their own: docker-compose.NAME.yml.
+pub fn files_beside(dir: &Path) -> Vec<PathBuf> {
+    let mut all: Vec<PathBuf> = fs::read_dir(dir).unwrap().flatten().map(|entry| entry.path()).collect();
+    let is_one = |name: &str| {
+        name.strip_prefix("docker-compose.").is_some_and(|rest| rest.ends_with(".yml") && rest != "yml")
+    };
+    all.retain(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(is_one));
+    all.sort();
+    all
 }
 
 /// Variables of published ports, as the conventions have them: `${HTTP_PORT:-8080}`.

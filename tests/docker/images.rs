@@ -9,8 +9,22 @@ use serde_json::{Value, json};
 use crate::engine::{Single, build, build_as, docker, image, is_there, root, run};
 
 /// The images that run something; `svinit` itself has no shell to look with.
-const IMAGES: [&str; 11] = [
-    "base", "nginx", "lb", "postgres", "flask", "frontend", "backend", "app", "mariadb", "mysql", "monolith",
+const IMAGES: [&str; 15] = [
+    "base",
+    "nginx",
+    "lb",
+    "postgres",
+    "flask",
+    "frontend",
+    "backend",
+    "app",
+    "mariadb",
+    "mysql",
+    "monolith",
+    "redis",
+    "redis-demo",
+    "redis-exporter",
+    "prometheus",
 ];
 
 #[test]

@@ -11,6 +11,7 @@
 
 mod cluster;
 mod conventions;
+mod dashboards;
 mod demo;
 mod engine;
 mod flask;
@@ -23,5 +24,6 @@ mod nginx;
 mod numbers;
 mod postgres;
 mod postures;
+mod redis;
 mod three_tier;
 mod two_tier;

@@ -20,7 +20,7 @@ use crate::engine::load::{Load, PATIENCE, look_again};
 use crate::engine::{Container, Single, System, TAG, ask, build, docker, root, wait_until};
 
 /// Images whose size is told, as far as this run has built them.
-const IMAGES: [&str; 12] = [
+const IMAGES: [&str; 16] = [
     "svinit",
     "svinit/manager",
     "svinit/base",
@@ -33,6 +33,10 @@ const IMAGES: [&str; 12] = [
     "svinit/mariadb",
     "svinit/mysql",
     "svinit/monolith",
+    "svinit/redis",
+    "svinit/redis-demo",
+    "svinit/redis-exporter",
+    "svinit/prometheus",
 ];
 
 /// One service in one container.
@@ -54,7 +58,8 @@ struct Cost {
     kept: Option<bool>,
 }
 
-fn rounds() -> usize {
+/// How often each thing is measured.
+pub(crate) fn rounds() -> usize {
     std::env::var("NUMBERS").ok().and_then(|count| count.parse().ok()).unwrap_or(1)
 }
 
@@ -97,7 +102,7 @@ fn restarting_a_service_is_cheaper_than_restarting_its_container() {
          |---|---:|---:|---|---:|---:|---|\n{rows}"
     );
     println!("{table}");
-    publish("restarts of a service", &table);
+    publish("README.md", "restarts of a service", &table);
 }
 
 /// Services of a system, each in a container of its own: container, unit, and what clients ask for.
@@ -154,7 +159,7 @@ fn images_are_small_and_start_at_once() {
         }
     }
     println!("{table}");
-    publish("images", &table);
+    publish("README.md", "images", &table);
 }
 
 /// From `docker run` until everything in the container is well, a new database's initialisation included.
@@ -278,15 +283,15 @@ fn still_answers(stream: &mut TcpStream) -> bool {
     }
 }
 
-/// With UPDATE=1, puts a table between its marks in the README.
-fn publish(name: &str, table: &str) {
+/// With UPDATE=1, puts a table between its marks in a README.
+pub(crate) fn publish(readme: &str, name: &str, table: &str) {
     if std::env::var_os("UPDATE").is_none() || std::env::var_os("NUMBERS").is_none() {
         return;
     }
-    let path = root().join("README.md");
+    let path = root().join(readme);
     let text = fs::read_to_string(&path).unwrap();
     let (begin, end) = (format!("<!-- numbers: {name} -->\n"), format!("<!-- numbers: end of {name} -->"));
-    let (before, rest) = text.split_once(&begin).unwrap_or_else(|| panic!("README.md has no {begin}"));
-    let (_, after) = rest.split_once(&end).unwrap_or_else(|| panic!("README.md has no {end}"));
+    let (before, rest) = text.split_once(&begin).unwrap_or_else(|| panic!("{readme} has no {begin}"));
+    let (_, after) = rest.split_once(&end).unwrap_or_else(|| panic!("{readme} has no {end}"));
     fs::write(&path, format!("{before}{begin}{table}{end}{after}")).unwrap();
 }
