@@ -86,6 +86,7 @@ variable "PARENTS" {
     lb       = "nginx"
     monolith = "app"
     mysql    = "base-sid"
+    patroni  = "postgres"
   }
 }
 
@@ -141,7 +142,7 @@ target "image" {
   name     = variant == "image" ? name : "${name}-${variant}"
   inherits = ["common"]
   matrix = {
-    name    = ["nginx", "postgres", "flask", "lb", "backend", "frontend", "mysql", "mariadb", "monolith", "redis", "redis-demo", "redis-exporter", "prometheus"]
+    name    = ["nginx", "postgres", "flask", "lb", "backend", "frontend", "mysql", "mariadb", "monolith", "redis", "redis-demo", "redis-exporter", "prometheus", "etcd", "haproxy", "patroni"]
     variant = ["image", "rootless"]
   }
   dockerfile = "images/${name}/Dockerfile"

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::engine::{Single, build, build_as, docker, image, is_there, root, run};
 
 /// The images that run something; `svinit` itself has no shell to look with.
-const IMAGES: [&str; 15] = [
+const IMAGES: [&str; 18] = [
     "base",
     "nginx",
     "lb",
@@ -25,6 +25,9 @@ const IMAGES: [&str; 15] = [
     "redis-demo",
     "redis-exporter",
     "prometheus",
+    "etcd",
+    "haproxy",
+    "patroni",
 ];
 
 #[test]
