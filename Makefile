@@ -15,7 +15,7 @@ FLAGS := target."cfg(all(target_os = \"linux\", target_env = \"gnu\"))".rustflag
   ["--remap-path-prefix=$(CARGO_HOME)=/cargo", "--remap-path-prefix=$(CURDIR)=/svinit"$(PACKED)]
 RELEASE = $(CARGO) build --release --locked --config '$(FLAGS)'
 
-.PHONY: help build release where images image-from-source demo numbers reproducible run bench bench-manager test check-model mutants coverage sweep fuzz soak proof lint deny install clean
+.PHONY: help build release where images image-from-source demo numbers reproducible run bench bench-manager test swarm check-model mutants coverage sweep fuzz soak proof lint deny install clean
 
 help:
 	@echo "make run                nginx, a Django app and PostgreSQL as units of one svinit, in the foreground"
@@ -24,6 +24,7 @@ help:
 	@echo "make demo SYSTEM=NAME   a system of compose/, up and healthy: cluster, flask ...; DEMO=down takes it away"
 	@echo "make numbers            sizes of images, start times, restart of a service beside restart of its container"
 	@echo "make test               every test, after installing what they need"
+	@echo "make swarm              three machines with an engine each: Ansible deploys to them, one dies and comes back"
 	@echo "make check-model        every path of two units with three disturbances: ten million states"
 	@echo "make mutants            small mistakes in the lifecycle that no test sees; at most a tenth may be left"
 	@echo "make coverage           lines of the lifecycle that its tests run; fails below 95 %"
@@ -85,6 +86,10 @@ test:
 	@scripts/setup test
 	$(CARGO) test --locked
 
+swarm:
+	@scripts/setup test
+	SWARM=1 $(CARGO) test --locked --test docker swarm -- --nocapture
+
 check-model:
 	MODEL_DISTURBANCES=3 $(CARGO) test --locked --lib lifecycle::model -- --nocapture
 
@@ -118,7 +123,7 @@ reproducible:
 lint: deny
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	@if command -v shellcheck >/dev/null; then shellcheck -x scripts/setup scripts/stack scripts/reproducible scripts/coverage scripts/images scripts/secrets scripts/demo compose/*/preflight images/*/bin/* tests/docker-here bench/peers bench/run .ci/run; \
+	@if command -v shellcheck >/dev/null; then shellcheck -x scripts/setup scripts/stack scripts/reproducible scripts/coverage scripts/images scripts/secrets scripts/demo compose/*/preflight compose/*/restart images/*/bin/* tests/docker-here bench/peers bench/run .ci/run; \
 	elif [ -n "$$CI" ]; then echo "lint: shellcheck is missing" >&2; exit 1; \
 	else echo "skipped: shellcheck is not installed"; fi
 	@hadolint=$$(command -v hadolint || echo target/tools/hadolint); \

@@ -119,12 +119,15 @@ fn compose_file(folder: &Path) -> Option<PathBuf> {
     names.into_iter().map(|name| folder.join(name)).find(|path| path.exists())
 }
 
+/// For a swarm, by itself and with rules of its own.
+const STACK: &str = "compose.stack.yaml";
+
 /// Other compose files of the folder, each for `-f` after the first.
 fn overlays(folder: &Path, file: &Path) -> Vec<PathBuf> {
     let mut all: Vec<PathBuf> = fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path()).collect();
     let is_one = |path: &Path| {
         let name = path.file_name().unwrap().to_str().unwrap();
-        path != file && name.starts_with("compose.") && name.ends_with(".yaml")
+        path != file && name.starts_with("compose.") && name.ends_with(".yaml") && name != STACK
     };
     all.retain(|path| is_one(path));
     all.sort();
@@ -397,7 +400,8 @@ fn it_is_ended_too_soon(service: &Value) -> Vec<Finding> {
         None => 0,
     };
     let image = service["image"].as_str().unwrap_or_default();
-    let has_a_database = ["postgres", "mysql", "mariadb", "monolith"].iter().any(|name| image.contains(name));
+    let has_a_database =
+        ["postgres", "patroni", "mysql", "mariadb", "monolith"].iter().any(|name| image.contains(name));
     let (bound, enough) = if has_a_database { (40, "45s") } else { (10, "15s") };
     (seconds <= bound)
         .then(|| format!("stop_grace_period: {grace:?} is not above svinit's own bound: {enough}"))

@@ -22,6 +22,7 @@ mod manager;
 mod monolith;
 mod nginx;
 mod numbers;
+mod patroni;
 mod postgres;
 mod postures;
 mod redis;

@@ -20,7 +20,7 @@ use crate::engine::load::{Load, PATIENCE, look_again};
 use crate::engine::{Container, Single, System, TAG, ask, build, docker, root, wait_until};
 
 /// Images whose size is told, as far as this run has built them.
-const IMAGES: [&str; 16] = [
+const IMAGES: [&str; 19] = [
     "svinit",
     "svinit/manager",
     "svinit/base",
@@ -37,6 +37,9 @@ const IMAGES: [&str; 16] = [
     "svinit/redis-demo",
     "svinit/redis-exporter",
     "svinit/prometheus",
+    "svinit/etcd",
+    "svinit/patroni",
+    "svinit/haproxy",
 ];
 
 /// One service in one container.
