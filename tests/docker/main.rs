@@ -26,5 +26,6 @@ mod patroni;
 mod postgres;
 mod postures;
 mod redis;
+mod swarm;
 mod three_tier;
 mod two_tier;
