@@ -41,6 +41,12 @@ impl Seats {
         Self { free: Arc::new(Semaphore::new(all)), all, by_client: Mutex::default() }
     }
 
+    /// Connections that there may be.
+    #[must_use]
+    pub fn all(&self) -> usize {
+        self.all
+    }
+
     /// Connections that are open.
     #[must_use]
     pub fn taken(&self) -> usize {

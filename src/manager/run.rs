@@ -14,9 +14,9 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use crate::manager::admin::server::Listening;
+use crate::manager::admin::server::{self, Listening, Lock};
 use crate::manager::config::reading::{self, Reading};
-use crate::manager::config::spec::Config;
+use crate::manager::config::spec::{Admin, Config};
 use crate::manager::gateway::Gateway;
 use crate::manager::journal::Journal;
 use crate::manager::listener::{self, Given, Seats};
@@ -24,10 +24,12 @@ use crate::manager::names;
 use crate::manager::news::News;
 use crate::manager::probe::{self, words};
 use crate::manager::reach::engine::Engine;
-use crate::manager::repair;
+use crate::manager::repair::patient::Roster;
 use crate::manager::repair::surroundings::Surroundings;
+use crate::manager::repair::{self, Ask, Asks};
 use crate::manager::service::Live;
 use crate::net::resolve::Resolver;
+use crate::net::token::Token;
 use crate::os::clock;
 use crate::os::files;
 use crate::os::inherited;
@@ -147,6 +149,31 @@ struct Works {
     engine: Arc<Engine>,
     listeners: BTreeMap<SocketAddr, watch::Sender<bool>>,
     tasks: BTreeMap<Arc<str>, Vec<AbortHandle>>,
+    /// Recovery.
+    asks: Asks,
+    news: News,
+    office: Option<Office>,
+}
+
+/// The admin listener that is open. It closes, and each of its connections, when this is dropped.
+struct Office {
+    at: Option<SocketAddr>,
+    lock: Lock,
+    accepting: AbortHandle,
+}
+
+impl Drop for Office {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+/// What a new file makes of the admin listener.
+enum Move {
+    /// It stays where it is, with this token.
+    Stay(Option<Token>),
+    /// Another one, or none.
+    To(Option<Listening>),
 }
 
 async fn serve(
@@ -160,30 +187,32 @@ async fn serve(
     let seats = Arc::new(Seats::new(config.limits.connections));
     let gateway = Arc::new(Gateway::new(config.clone(), journal.clone()));
     let around = Surroundings::of_this_process();
+    let engine = Arc::new(Engine::new(around.engine.clone()));
+    let mut given = given;
+    let admin = Listening::open(&config.admin, &mut given)?;
+    let (roster, complaints) = Roster::of(&config.services, &engine);
+    let news = News::default();
+    let told = journal.clone();
+    let say: repair::Say = Arc::new(move |line: &str| told.say(line));
+    let asks = repair::start(roster, gateway.gate(), around, news.clone(), say);
     let mut works = Works {
         gateway,
         seats,
         resolver: files.resolver(),
         given,
-        engine: Arc::new(Engine::new(around.engine.clone())),
+        engine,
         listeners: BTreeMap::new(),
         tasks: BTreeMap::new(),
+        asks,
+        news: news.clone(),
+        office: None,
     };
-    let admin = Listening::open(&config.admin, &mut works.given)?;
     let opened = works.open(&config.listen)?;
-    let services = config.services.clone();
+    let at = config.admin.listen;
     works.take_over(config, opened);
-    let news = News::default();
-    tokio::spawn(news.clone().follow_gate(works.gateway.gate()));
-    let told = journal.clone();
-    let say: repair::Say = Arc::new(move |line: &str| told.say(line));
-    let asks = repair::start(&services, works.gateway.gate(), around, &works.engine, news.clone(), say);
-    if let Some(admin) = admin {
-        if let Some(at) = admin.address() {
-            journal.say(&format!("admin listener on {at}"));
-        }
-        tokio::spawn(admin.serve(works.gateway.clone(), works.engine.clone(), asks, news));
-    }
+    complaints.iter().for_each(|why| journal.say(why));
+    tokio::spawn(news.follow_gate(works.gateway.gate()));
+    works.move_to(at, Move::To(admin));
     outer.tell("READY=1");
     tokio::spawn(sweep(works.gateway.clone()));
     loop {
@@ -200,7 +229,7 @@ async fn serve(
                 }
                 "HUP" => {
                     outer.tell(&format!("RELOADING=1\nMONOTONIC_USEC={}", clock::now().0));
-                    works.reload(files);
+                    works.reload(files).await;
                     outer.tell("READY=1");
                 }
                 // Any process beside this one may send any signal; the others mean nothing.
@@ -282,8 +311,32 @@ impl Works {
         }
     }
 
+    /// What `admin` makes of the listener; nothing has changed yet.
+    fn moving(&mut self, admin: &Admin) -> Result<Move, String> {
+        if self.office.as_ref().and_then(|office| office.at) == admin.listen {
+            return Ok(Move::Stay(server::token_of(admin)?));
+        }
+        Ok(Move::To(Listening::open(admin, &mut self.given)?))
+    }
+
+    fn move_to(&mut self, at: Option<SocketAddr>, to: Move) {
+        let listening = match (to, &self.office) {
+            (Move::Stay(token), Some(office)) => return office.lock.change(token),
+            (Move::Stay(_), None) => return,
+            (Move::To(listening), _) => listening,
+        };
+        self.office = listening.map(|listening| {
+            if let Some(at) = listening.address() {
+                self.gateway.journal.say(&format!("admin listener on {at}"));
+            }
+            let (gateway, engine) = (self.gateway.clone(), self.engine.clone());
+            let (lock, serving) = listening.serve(gateway, engine, self.asks.clone(), self.news.clone());
+            Office { at, lock, accepting: tokio::spawn(serving).abort_handle() }
+        });
+    }
+
     /// Reads the file again. When anything is wrong with it, everything stays as it is.
-    fn reload(&mut self, files: &Files) {
+    async fn reload(&mut self, files: &Files) {
         let journal = self.gateway.journal.clone();
         let Reading { config, warnings } = match load(&files.config) {
             Ok(reading) => reading,
@@ -295,40 +348,31 @@ impl Works {
                 return;
             }
         };
-        match self.open(&config.listen) {
-            Ok(opened) => {
+        let (roster, complaints) = Roster::of(&config.services, &self.engine);
+        if !complaints.is_empty() {
+            journal.say(&format!("the file is not taken over:\n{}", complaints.join("\n")));
+            return;
+        }
+        let prepared = self.open(&config.listen).and_then(|opened| Ok((opened, self.moving(&config.admin)?)));
+        match prepared {
+            Ok((opened, moving)) => {
                 for warning in &warnings {
                     journal.say(&warning.to_string());
                 }
                 let (routes, services) = (config.routes.len(), config.services.len());
-                for later in waits_for_a_start(&self.gateway.running().config, &config) {
-                    journal.say(&format!("{later} is in force when svmanager is next started"));
+                if config.limits.connections != self.seats.all() {
+                    journal.say("limits.connections is in force when svmanager is next started");
                 }
+                let at = config.admin.listen;
                 self.take_over(config, opened);
+                // What repairs goes on by it too: it is always there to be told.
+                let _ = self.asks.send(Ask::LookAfter(roster)).await;
+                self.move_to(at, moving);
                 journal.say(&format!("taken over: {routes} routes, {services} services"));
             }
             Err(why) => journal.say(&format!("the file is not taken over: {why}")),
         }
     }
-}
-
-/// What of a new file is not taken over while the manager runs. Repairs go on by what they began with: what they know of budgets and
-/// of people's wishes is not thrown away for a change of a route.
-fn waits_for_a_start(old: &Config, new: &Config) -> Vec<String> {
-    let mut found = Vec::new();
-    if old.admin != new.admin {
-        found.push("[admin]".to_owned());
-    }
-    for (name, service) in &new.services {
-        let is_same = old.services.get(name).map_or_else(
-            || service.control.is_none(),
-            |old| (&old.control, &old.recovery) == (&service.control, &service.recovery),
-        );
-        if !is_same {
-            found.push(format!("what [service.{name}] says of control and recovery"));
-        }
-    }
-    found
 }
 
 fn tasks_of(

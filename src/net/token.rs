@@ -43,6 +43,12 @@ impl Token {
         black_box(differs) == 0
     }
 
+    /// Whether `other` is the same one.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.is(&other.0)
+    }
+
     /// Whether `header`, the value of `Authorization`, holds it: `Bearer TOKEN`.
     #[must_use]
     pub fn is_in(&self, header: &[u8]) -> bool {

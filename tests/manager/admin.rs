@@ -12,10 +12,12 @@ use std::process::Command;
 use std::process::Output;
 use std::process::Stdio;
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::backend::TOKEN;
 use crate::backend::by_socket;
+use crate::backend::file;
 use crate::backend::free_port;
 use crate::backend::manager_with;
 use crate::backend::web;
@@ -149,6 +151,38 @@ fn nobody_else_gets_in() {
     assert_eq!(status("GET /api/services", &right), 200);
     both.manager.wait_for("admin: POST /api/services/app/restart was refused to 127.0.0.1:");
     assert!(!both.manager.said().contains(TOKEN));
+}
+
+#[test]
+fn the_admin_listener_follows_the_file_and_whoever_had_the_old_token_is_out() {
+    let both = Both::start();
+    let old = format!("Authorization: Bearer {TOKEN}\r\n");
+    let mut events = both.open("GET /api/events", &old, "");
+    let mut line = String::new();
+    events.read_line(&mut line).unwrap();
+    assert!(line.contains("200"), "{line}");
+    std::fs::write(both.svinit.path("token"), "a-new-token-for-everybody").unwrap();
+    both.manager.signal(Signal::SIGHUP);
+    both.manager.wait_for("taken over: 1 routes, 1 services");
+    // A stream that was begun with the old one ends.
+    std::io::copy(&mut events, &mut std::io::sink()).unwrap();
+    let status =
+        |asked: &str, lines: &str| Reply::read(&mut both.open(asked, lines, ""), false).unwrap().status;
+    eventually("the old one is refused", || status("GET /api/status", &old) == 401);
+    assert_eq!(status("GET /api/status", "Authorization: Bearer a-new-token-for-everybody\r\n"), 200);
+
+    let port = free_port();
+    let (elsewhere, token) = (free_port(), both.svinit.path("token"));
+    let admin = |at: &str| format!("admin = {{ listen = \"{at}\", token_file = \"{}\" }}\n", token.display());
+    let rest = file(port, &by_socket(&both.svinit));
+    both.manager.rewrite(&format!("{}{rest}", admin(&format!("127.0.0.1:{elsewhere}"))));
+    both.manager.signal(Signal::SIGHUP);
+    both.manager.wait_for(&format!("admin listener on 127.0.0.1:{elsewhere}"));
+    assert!(TcpStream::connect(("127.0.0.1", elsewhere)).is_ok());
+    eventually("the old one is closed", || TcpStream::connect(both.at).is_err());
+    both.manager.rewrite(&format!("{}{rest}", admin("off")));
+    both.manager.signal(Signal::SIGHUP);
+    eventually("it is off", || TcpStream::connect(("127.0.0.1", elsewhere)).is_err());
 }
 
 #[test]

@@ -55,15 +55,20 @@ pub fn manager(port: u16, control: &str) -> Manager {
 
 /// The same, with this at the top of its file.
 pub fn manager_with(port: u16, control: &str, top: &str) -> Manager {
-    let manager = Manager::start(&format!(
-        "{top}[[route]]\nservice = \"app\"\n[service.app]\ntargets = [\"http://127.0.0.1:{port}\"]\ncontrol = {control}\n\
-         health = {{ http = \"/\", interval = \"1s\", unhealthy_interval = \"500ms\", timeout = \"1s\", retries = 2 }}\n\
-         park = {{ max_requests = 200, timeout = \"30s\" }}\n\
-         recovery = {{ ladder = [\"reload\", \"restart-unit\", \"alert\"], cooldown = \"1s\" }}\n"
-    ));
+    let manager = Manager::start(&format!("{top}{}", file(port, control)));
     manager.wait_for("recovery: all services: leader");
     assert_eq!(manager.get("/").status, 200);
     manager
+}
+
+/// What its file says of the service.
+pub fn file(port: u16, control: &str) -> String {
+    format!(
+        "[[route]]\nservice = \"app\"\n[service.app]\ntargets = [\"http://127.0.0.1:{port}\"]\ncontrol = {control}\n\
+         health = {{ http = \"/\", interval = \"1s\", unhealthy_interval = \"500ms\", timeout = \"1s\", retries = 2 }}\n\
+         park = {{ max_requests = 200, timeout = \"30s\" }}\n\
+         recovery = {{ ladder = [\"reload\", \"restart-unit\", \"alert\"], cooldown = \"1s\" }}\n"
+    )
 }
 
 /// Reached by its control socket.

@@ -16,6 +16,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
+use tokio::sync::watch;
 
 use crate::http::door::Limits;
 use crate::http::door::Pause;
@@ -42,7 +43,32 @@ const LIMITS: Limits = Limits { head_timeout: Duration::from_secs(5), head_bytes
 /// An open listener that is not served yet.
 pub struct Listening {
     listener: TcpListener,
-    token: Option<Token>,
+    lock: Lock,
+}
+
+/// What opens the listener: a token, or nothing. When another one is put in, or the lock is dropped, every connection that was let
+/// in by the one before is closed.
+pub struct Lock(watch::Sender<Arc<Option<Token>>>);
+
+impl Lock {
+    fn new(token: Option<Token>) -> Self {
+        Self(watch::Sender::new(Arc::new(token)))
+    }
+
+    /// Another token counts from now on; the same one changes nothing.
+    pub fn change(&self, token: Option<Token>) {
+        self.0.send_if_modified(|own| {
+            let is_same = match (own.as_ref(), &token) {
+                (Some(own), Some(token)) => own.is_same(token),
+                (None, None) => true,
+                (Some(_), None) | (None, Some(_)) => false,
+            };
+            if !is_same {
+                *own = Arc::new(token);
+            }
+            !is_same
+        });
+    }
 }
 
 impl Listening {
@@ -52,9 +78,9 @@ impl Listening {
     /// It cannot be listened on, or its token cannot be had.
     pub fn open(admin: &Admin, given: &mut Given) -> Result<Option<Self>, String> {
         let Some(at) = admin.listen else { return Ok(None) };
-        let token = admin.token_file.as_deref().map(token).transpose()?;
+        let token = token_of(admin)?;
         let listener = given.listener(at)?;
-        Ok(Some(Self { listener, token }))
+        Ok(Some(Self { listener, lock: Lock::new(token) }))
     }
 
     /// Where it is.
@@ -63,27 +89,55 @@ impl Listening {
         self.listener.local_addr().ok()
     }
 
-    /// Serves for ever.
-    pub async fn serve(self, gateway: Arc<Gateway>, engine: Arc<Engine>, asks: Asks, news: News) {
+    /// The lock, and what serves for ever.
+    pub fn serve(
+        self,
+        gateway: Arc<Gateway>,
+        engine: Arc<Engine>,
+        asks: Asks,
+        news: News,
+    ) -> (Lock, impl Future<Output = ()> + Send + use<>) {
         let journal = gateway.journal.clone();
         let app = app_of(gateway, engine, asks, news);
-        let token = Arc::new(self.token);
-        let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        let mut pause = Pause::default();
-        while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
-            match self.listener.accept().await {
-                Ok((stream, peer)) => {
-                    pause.over("the admin listener");
-                    let visited = visit(stream, peer, app.clone(), Arc::clone(&token), journal.clone());
-                    tokio::spawn(async move {
-                        visited.await;
-                        drop(slot);
-                    });
-                }
-                Err(error) => pause.after("the admin listener", &error).await,
+        let key = self.lock.0.subscribe();
+        (self.lock, accept(self.listener, key, app, journal))
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    key: watch::Receiver<Arc<Option<Token>>>,
+    app: Router,
+    journal: Journal,
+) {
+    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut pause = Pause::default();
+    while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                pause.over("the admin listener");
+                let mut key = key.clone();
+                let token = Arc::clone(&key.borrow_and_update());
+                let visited = visit(stream, peer, app.clone(), token, journal.clone());
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = visited => {}
+                        _ = key.changed() => {}
+                    }
+                    drop(slot);
+                });
             }
+            Err(error) => pause.after("the admin listener", &error).await,
         }
     }
+}
+
+/// The token that `admin` names, if it names one.
+///
+/// # Errors
+/// It cannot be read, or is none.
+pub fn token_of(admin: &Admin) -> Result<Option<Token>, String> {
+    admin.token_file.as_deref().map(token).transpose()
 }
 
 /// The token in this file.

@@ -42,9 +42,9 @@ table! {
     /// `[admin]`.
     pub struct AdminTable {
         /// Address of the private listener, or `"off"`. One that is not of this machine alone needs `token_file`.
-        listen: Key<Listen> = "\"off\"", Boot;
+        listen: Key<Listen> = "\"off\"", AtOnce;
         /// A file with the token that callers send as `Authorization: Bearer TOKEN`.
-        token_file: Key<AbsolutePath> => "no token", Boot;
+        token_file: Key<AbsolutePath> => "no token", AtOnce;
     }
 }
 
@@ -237,17 +237,17 @@ table! {
     /// `control` of a service.
     pub struct ControlTable {
         /// `docker`: `svctl` is executed in the container. `socket`: the control socket lies on a volume of both. `api`: over TCP.
-        driver: Key<Choice<Driver>> => "it is not reached", Boot;
+        driver: Key<Choice<Driver>> => "it is not reached", AtOnce;
         /// With `docker`: the container's name; with `discover` it is known.
-        container: Key<Token> => "as `discover` finds", Boot;
+        container: Key<Token> => "as `discover` finds", AtOnce;
         /// The unit that serves.
-        unit: Key<UnitName> => "the name of the service", Boot;
+        unit: Key<UnitName> => "the name of the service", AtOnce;
         /// With `socket`: where it is.
-        path: Key<AbsolutePath> => "for `socket` only", Boot;
+        path: Key<AbsolutePath> => "for `socket` only", AtOnce;
         /// With `api`: the address of the control API.
-        url: Key<HttpUrl> => "for `api` only", Boot;
+        url: Key<HttpUrl> => "for `api` only", AtOnce;
         /// With `api`: a file with the token.
-        token_file: Key<AbsolutePath> => "for `api` only", Boot;
+        token_file: Key<AbsolutePath> => "for `api` only", AtOnce;
     }
 }
 
@@ -255,13 +255,13 @@ table! {
     /// `recovery` of a service.
     pub struct RecoveryTable {
         /// What is tried, one after the other.
-        ladder: Key<List<Choice<Rung>>> = "[\"reload\", \"restart-unit\", \"alert\"]", Boot;
+        ladder: Key<List<Choice<Rung>>> = "[\"reload\", \"restart-unit\", \"alert\"]", AtOnce;
         /// Between two rungs, and after the last one before it begins again.
-        cooldown: Key<Lasting> = "\"30s\"", Boot;
+        cooldown: Key<Lasting> = "\"30s\"", AtOnce;
         /// How long it may become well by itself before anything is done.
-        grace: Key<Lasting> = "\"5s\"", Boot;
+        grace: Key<Lasting> = "\"5s\"", AtOnce;
         /// Services without which it cannot be well. While one of them is not, nothing is done about it.
-        needs: Key<List<Token>> = "[]", Boot;
+        needs: Key<List<Token>> = "[]", AtOnce;
     }
 }
 

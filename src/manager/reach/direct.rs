@@ -43,6 +43,14 @@ impl Direct {
         Self { place, token }
     }
 
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    pub(super) fn token(&self) -> Option<&Token> {
+        self.token.as_ref()
+    }
+
     /// The one place it has.
     #[must_use]
     pub fn instance(&self) -> Instance {

@@ -71,6 +71,10 @@ impl Docker {
         }
     }
 
+    pub(super) fn which(&self) -> &Which {
+        &self.which
+    }
+
     pub(super) async fn status(&self, instance: &str, unit: &str) -> Result<UnitStatus, Fault> {
         let units = self.statuses(instance, &["status", "--json", unit]).await?;
         units

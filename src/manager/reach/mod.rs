@@ -117,6 +117,33 @@ impl Reach {
         }))
     }
 
+    /// Whether both lead to the same instances, by the names that they have.
+    #[must_use]
+    pub fn leads_where(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Docker(one), Self::Docker(other)) => one.which() == other.which(),
+            (Self::Direct(one), Self::Direct(other)) => one.place() == other.place(),
+            (Self::Docker(_), Self::Direct(_)) | (Self::Direct(_), Self::Docker(_)) => false,
+        }
+    }
+
+    /// Whether both show the same token, or none.
+    #[must_use]
+    pub fn shows_what(&self, other: &Self) -> bool {
+        match (self.token(), other.token()) {
+            (Some(one), Some(other)) => one.is_same(other),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        }
+    }
+
+    fn token(&self) -> Option<&Token> {
+        match self {
+            Self::Docker(_) => None,
+            Self::Direct(direct) => direct.token(),
+        }
+    }
+
     /// The places where the service runs, in the order of their names.
     ///
     /// # Errors

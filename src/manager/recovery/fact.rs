@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::manager::recovery::policy::Policy;
 use crate::manager::recovery::policy::Rung;
 
 /// Milliseconds since the manager was started.
@@ -32,6 +33,12 @@ pub enum Sign {
 }
 
 impl Sign {
+    /// It needs something to be done, sooner or later.
+    #[must_use]
+    pub const fn is_sick(&self) -> bool {
+        matches!(self, Self::Ill(_) | Self::Coming(_) | Self::Down(_))
+    }
+
     /// In a word.
     #[must_use]
     pub const fn word(&self) -> &'static str {
@@ -117,6 +124,13 @@ pub enum Fact {
         rung: Rung,
         /// Who it was.
         who: String,
+    },
+    /// Another file says what may be done about it. Not while an action on it runs.
+    Ruled {
+        /// Which; it need not be known yet.
+        service: Arc<str>,
+        /// This; `None`: it is not looked after any more.
+        policy: Option<Policy>,
     },
     /// This manager is the one that acts, or is not any more.
     Led(bool),

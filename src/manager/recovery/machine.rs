@@ -16,7 +16,6 @@ use crate::manager::recovery::policy::Rung;
 use crate::manager::recovery::service::Instance;
 use crate::manager::recovery::service::Phase;
 use crate::manager::recovery::service::Service;
-use crate::manager::recovery::service::is_sick;
 
 /// For a second look.
 const CONFIRM_PATIENCE: u64 = 10_000;
@@ -98,6 +97,7 @@ impl Recovery {
             Fact::Paused { service, until } => self.on_paused(service.as_ref(), until, now, &mut out),
             Fact::Resumed { service } => self.on_resumed(service.as_ref(), now, &mut out),
             Fact::Asked { service, rung, who } => self.on_asked(&service, rung, &who, now, &mut out),
+            Fact::Ruled { service, policy } => self.on_ruled(&service, policy, now, &mut out),
             Fact::Led(is_leader) => self.on_led(is_leader, &mut out),
             Fact::Tick => {}
         }
@@ -135,6 +135,12 @@ impl Recovery {
         matches!(self.freeze, Freeze::Until(_))
     }
 
+    /// An action on this service is under way.
+    #[must_use]
+    pub fn is_acting(&self, service: &str) -> bool {
+        self.services.get(service).is_some_and(|service| matches!(service.phase, Phase::Acting { .. }))
+    }
+
     /// All services are left alone until then, by a person.
     #[must_use]
     pub const fn paused_until(&self) -> Option<Time> {
@@ -166,11 +172,11 @@ impl Recovery {
             doubts: 0,
         });
         // That it cannot be looked at makes nobody well or ill.
-        if matches!(sign, Sign::Unseen(_)) && is_sick(&known.sign) {
+        if matches!(sign, Sign::Unseen(_)) && known.sign.is_sick() {
             return;
         }
         let (was_well, is_well) = (known.sign == Sign::Well, sign == Sign::Well);
-        let was_sick = is_sick(&known.sign);
+        let was_sick = known.sign.is_sick();
         if known.sign != sign {
             known.doubts = 0;
         }
@@ -179,7 +185,7 @@ impl Recovery {
             known.since = now;
             // Its own repair makes it go down as well, which is no flapping.
             let is_ours = matches!(&service.phase, Phase::Acting { instance: of, .. } | Phase::Proving { instance: of, .. } if *of == instance);
-            if !is_ours && (is_sick(&sign) || was_sick) {
+            if !is_ours && (sign.is_sick() || was_sick) {
                 service.flips.push_back(now);
             }
         }
@@ -223,7 +229,7 @@ impl Recovery {
             },
             Sign::Well => {
                 if matches!(service.phase, Phase::Quarantined { .. })
-                    && !service.instances.values().any(|known| is_sick(&known.sign))
+                    && !service.instances.values().any(|known| known.sign.is_sick())
                 {
                     // What has flapped is believed when it has been well for as long as flaps are counted.
                     if service.flips.len() < service.policy.flaps {
@@ -427,6 +433,29 @@ impl Recovery {
         self.last_attempt = attempt.0;
     }
 
+    /// What is known of budgets, of what was tried and of people's wishes is not thrown away for another file.
+    fn on_ruled(&mut self, name: &Arc<str>, policy: Option<Policy>, now: Time, out: &mut Vec<Wish>) {
+        let Some(policy) = policy else {
+            let Some(service) = self.services.remove(name) else { return };
+            let why = "it is not looked after any more".to_owned();
+            out.push(Wish::Note { service: Some(Arc::clone(name)), decision: "ruled", why });
+            if service.is_parked {
+                out.push(Wish::Unpark(Arc::clone(name)));
+            }
+            return;
+        };
+        let words = format!("looked after by {}", policy.words());
+        let service = match self.services.get_mut(name) {
+            Some(service) if service.policy == policy => return,
+            Some(service) => {
+                service.set_policy(policy);
+                service
+            }
+            None => self.services.entry(Arc::clone(name)).or_insert_with(|| Service::new(policy)),
+        };
+        note(name, service, now, "ruled", words, out);
+    }
+
     fn on_led(&mut self, is_leader: bool, out: &mut Vec<Wish>) {
         if self.is_leader == is_leader {
             return;
@@ -559,7 +588,7 @@ impl Recovery {
         out: &mut Vec<Wish>,
     ) {
         let is_patient =
-            |service: &Service| service.instances.get(instance).is_some_and(|known| is_sick(&known.sign));
+            |service: &Service| service.instances.get(instance).is_some_and(|known| known.sign.is_sick());
         if !self.services.get(name).is_some_and(is_patient) {
             // What cannot be looked at any more, or is well or was stopped meanwhile, is left as it is.
             if let Some(service) = self.services.get_mut(name) {

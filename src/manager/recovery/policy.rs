@@ -64,6 +64,16 @@ pub struct Policy {
     pub needs: Vec<Arc<str>>,
 }
 
+impl Policy {
+    /// What a person may set of it, in words.
+    pub(super) fn words(&self) -> String {
+        let rungs: Vec<&str> = self.ladder.iter().map(|rung| rung.as_str()).collect();
+        let needs = if self.needs.is_empty() { "nobody".to_owned() } else { self.needs.join(", ") };
+        let (grace, cooldown) = (self.grace, self.cooldown);
+        format!("{}; grace {grace} ms, cooldown {cooldown} ms, needs {needs}", rungs.join(", "))
+    }
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Self {

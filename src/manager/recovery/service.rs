@@ -104,11 +104,6 @@ impl Phase {
     }
 }
 
-/// It needs something to be done, sooner or later.
-pub(super) fn is_sick(sign: &Sign) -> bool {
-    matches!(sign, Sign::Ill(_) | Sign::Coming(_) | Sign::Down(_))
-}
-
 impl Service {
     pub(super) fn new(policy: Policy) -> Self {
         Self {
@@ -133,12 +128,12 @@ impl Service {
 
     /// None of its instances is well, and at least one is known not to be.
     pub(super) fn is_sick(&self) -> bool {
-        self.healthy() == 0 && self.instances.values().any(|instance| is_sick(&instance.sign))
+        self.healthy() == 0 && self.instances.values().any(|instance| instance.sign.is_sick())
     }
 
     /// Nobody serves, also because a person has stopped it.
     pub(super) fn is_away(&self) -> bool {
-        let is_away = |sign: &Sign| is_sick(sign) || matches!(sign, Sign::Held(_));
+        let is_away = |sign: &Sign| sign.is_sick() || matches!(sign, Sign::Held(_));
         self.healthy() == 0 && self.instances.values().any(|instance| is_away(&instance.sign))
     }
 
@@ -149,7 +144,7 @@ impl Service {
             Sign::Ill(_) => 1,
             Sign::Well | Sign::Coming(_) | Sign::Held(_) | Sign::Unseen(_) | Sign::Gone => 2,
         };
-        let sick = self.instances.iter().filter(|(_, instance)| is_sick(&instance.sign));
+        let sick = self.instances.iter().filter(|(_, instance)| instance.sign.is_sick());
         sick.min_by_key(|(name, instance)| (instance.doubts, urgency(&instance.sign), (*name).clone()))
             .map(|(name, _)| Arc::clone(name))
     }
@@ -168,6 +163,15 @@ impl Service {
                 instance.rung = 0;
             }
         }
+    }
+
+    /// Goes by another policy. What was spent stays spent, and what is under way goes on.
+    pub(super) fn set_policy(&mut self, policy: Policy) {
+        if policy.ladder != self.policy.ladder {
+            // Where it stood on another ladder says nothing about this one.
+            self.instances.values_mut().for_each(|instance| instance.rung = 0);
+        }
+        self.policy = policy;
     }
 
     /// What waits waits no longer.

@@ -227,7 +227,7 @@ impl World {
         let at = usize::try_from(self.random.below(keys.len() as u64)).expect("it is an index");
         let (service, instance) = keys[at].clone();
         let later = Time(self.now.0 + 200 + self.random.below(20_000));
-        match self.random.below(12) {
+        match self.random.below(13) {
             0 | 1 => self.set(&service, &instance, Sign::Down("failed".into())),
             2 | 3 => {
                 self.plan(later, Coming::Heal(Arc::clone(&service), Arc::clone(&instance)));
@@ -272,6 +272,7 @@ impl World {
                 }
                 Ok(())
             }
+            11 => self.rule(&service),
             _ => {
                 // It is seen again one day, and then it is well.
                 let back = Time(self.now.0 + 60_000 + self.random.below(600_000));
@@ -279,6 +280,37 @@ impl World {
                 self.set(&service, &instance, Sign::Unseen("no route".into()))
             }
         }
+    }
+
+    /// Another file: another ladder, and sometimes it was not looked after for a moment. Never while an action runs.
+    fn rule(&mut self, service: &Arc<str>) -> Result<(), String> {
+        if self.machine.is_acting(service) {
+            return Ok(());
+        }
+        let Some(policy) = self.policies.get_mut(service) else { return Ok(()) };
+        policy.ladder.rotate_left(1);
+        policy.ladder.retain(|rung| *rung != Rung::Alert);
+        policy.ladder.push(Rung::Alert);
+        policy.grace = 1_000 + self.random.below(10_000);
+        let policy = policy.clone();
+        if !self.random.one_in(3) {
+            return self.deliver(Fact::Ruled { service: Arc::clone(service), policy: Some(policy) });
+        }
+        self.deliver(Fact::Ruled { service: Arc::clone(service), policy: None })?;
+        if self.parked.get(service) == Some(&true) && self.bug != Bug::ForgetsToUnpark {
+            return Err(self.fail(&format!("requests for {service} wait, and nobody looks after it")));
+        }
+        // What was known of it is gone with it: also what it has spent, and that it was paused.
+        self.acted.remove(service);
+        self.paused.remove(service);
+        self.deliver(Fact::Ruled { service: Arc::clone(service), policy: Some(policy) })?;
+        let own = self.real.iter().filter(|((of, _), _)| of == service);
+        let signs: Vec<(Arc<str>, Sign)> =
+            own.map(|((_, instance), real)| (Arc::clone(instance), real.sign.clone())).collect();
+        for (instance, sign) in signs {
+            self.deliver(Fact::Seen { service: Arc::clone(service), instance, sign })?;
+        }
+        Ok(())
     }
 
     /// The instance is like this from here on, and recovery is told.

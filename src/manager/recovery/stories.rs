@@ -126,6 +126,13 @@ fn fact(words: &str, now: Time) -> Fact {
         }
         "resume" => Fact::Resumed { service: Some(service) },
         "ask" => Fact::Asked { service, rung: Rung::RestartUnit, who: "ann".into() },
+        "ruled" => {
+            let all = [Rung::Reload, Rung::RestartUnit, Rung::RestartContainer];
+            let named = |word: &str| all.into_iter().find(|rung| rung.as_str() == word).unwrap();
+            let ladder = words[2].split(',').map(named).chain([Rung::Alert]).collect();
+            Fact::Ruled { service, policy: Some(Policy { ladder, grace: 2_000, ..Policy::default() }) }
+        }
+        "dismissed" => Fact::Ruled { service, policy: None },
         "follows" => Fact::Led(false),
         "leads" => Fact::Led(true),
         other => panic!("no such fact: {other}"),
@@ -561,6 +568,48 @@ fn the_last_of_several_that_is_well_is_not_taken_away_by_anybody() {
             2000 backend ask -> [backend refused]
             3000 backend/1 well
             4000 backend ask -> [backend asked], restart-unit backend/1 #1
+            ",
+        ),
+    );
+}
+
+#[test]
+fn another_file_is_gone_by_at_once_and_what_was_spent_stays_spent() {
+    check(
+        shop(),
+        &with_others_well(
+            "
+            0 backend well
+            1000 backend ill
+            6000 tick -> look at backend/1 #1
+            6100 backend is-ill #1 -> reload backend/1 #2
+            6200 backend done #2
+            10000 backend ruled restart-container -> [backend ruled]
+            10001 backend ruled restart-container
+            66200 tick -> [backend no-help]
+            96200 tick -> [backend quarantined], alert backend
+            97000 backend ruled restart-unit -> [backend ruled]
+            98000 backend well -> [backend released]
+            99000 backend ill
+            101000 tick -> look at backend/1 #4
+            101500 backend is-ill #4 -> park backend, restart-unit backend/1 #5
+            ",
+        ),
+    );
+}
+
+#[test]
+fn who_is_dismissed_keeps_nobody_waiting_and_who_is_new_is_looked_after() {
+    check(
+        shop(),
+        &with_others_well(
+            "
+            0 backend well
+            1000 backend coming -> park backend
+            1500 backend dismissed -> [backend ruled], unpark backend
+            60000 backend down
+            61000 backend ruled restart-unit -> [backend ruled]
+            62000 backend down -> park backend, restart-unit backend/1 #1
             ",
         ),
     );

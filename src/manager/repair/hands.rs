@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
 
 use crate::manager::audit::Audit;
 use crate::manager::gate::Cause;
@@ -25,13 +26,16 @@ use crate::manager::recovery::fact::Sign;
 use crate::manager::recovery::fact::Time;
 use crate::manager::recovery::fact::Wish;
 use crate::manager::recovery::machine::Recovery;
+use crate::manager::recovery::policy::Policy;
 use crate::manager::recovery::policy::Rung;
 use crate::manager::repair::Acted;
 use crate::manager::repair::Say;
 use crate::manager::repair::Told;
 use crate::manager::repair::known::Known;
 use crate::manager::repair::patient::Patient;
+use crate::manager::repair::patient::Roster;
 use crate::manager::repair::second_look::look_again;
+use crate::manager::repair::watch::Watch;
 use crate::manager::repair::work;
 use crate::manager::repair::work::Done;
 use crate::units::spec::HttpUrl;
@@ -45,6 +49,10 @@ const WEBHOOK: Duration = Duration::from_secs(3);
 /// The machine, and all that is needed to carry its wishes out.
 pub(super) struct Hands {
     pub(super) patients: BTreeMap<Arc<str>, Arc<Patient>>,
+    /// What follows each of them.
+    pub(super) watches: BTreeMap<Arc<str>, AbortHandle>,
+    /// What a new file says of services on which an action runs, which is waited for; `None`: they are no more looked after.
+    pub(super) coming: BTreeMap<Arc<str>, Option<(Arc<Patient>, Policy)>>,
     pub(super) machine: Recovery,
     pub(super) known: BTreeMap<(Arc<str>, Arc<str>), (Instance, Known)>,
     pub(super) gate: Gate,
@@ -66,8 +74,67 @@ impl Hands {
         }
     }
 
+    /// Begins to follow a service, and ends to follow it as it was before.
+    pub(super) fn watch(&mut self, patient: Arc<Patient>) {
+        let name = Arc::clone(&patient.name);
+        self.patients.insert(Arc::clone(&name), Arc::clone(&patient));
+        let watch = Watch { patient, tell: self.tell.clone(), news: self.news.clone() };
+        if let Some(before) = self.watches.insert(name, tokio::spawn(watch.run()).abort_handle()) {
+            before.abort();
+        }
+    }
+
+    /// These are looked after from now on, and nobody else. Whoever is being repaired is so to the end by what was said before.
+    pub(super) fn look_after(&mut self, roster: Roster, now: Time) {
+        self.coming = self.patients.keys().map(|name| (Arc::clone(name), None)).collect();
+        self.coming.extend(roster.0.into_iter().map(|(name, next)| (name, Some(next))));
+        self.settle(now);
+        for name in self.coming.keys() {
+            (self.say)(&format!("what the file says of {name} waits for the action that is under way"));
+        }
+    }
+
+    /// Takes over what waits to be, as far as no action is under way.
+    pub(super) fn settle(&mut self, now: Time) {
+        let is_ready = |name: &&Arc<str>| !self.machine.is_acting(name);
+        let ready: Vec<Arc<str>> = self.coming.keys().filter(is_ready).cloned().collect();
+        for name in ready {
+            if let Some(next) = self.coming.remove(&name) {
+                self.replace(name, next, now);
+            }
+        }
+    }
+
+    fn replace(&mut self, name: Arc<str>, next: Option<(Arc<Patient>, Policy)>, now: Time) {
+        let Some((patient, policy)) = next else {
+            if let Some(watch) = self.watches.remove(&name) {
+                watch.abort();
+            }
+            self.patients.remove(&name);
+            self.known.retain(|(service, _), _| *service != name);
+            return self.step(Fact::Ruled { service: name, policy: None }, now);
+        };
+        let before = self.patients.get(&name).cloned();
+        if before.as_ref().is_some_and(|before| !before.has_instances_of(&patient)) {
+            let of = self.known.keys().filter(|(service, _)| *service == name);
+            let instances: Vec<Arc<str>> = of.map(|(_, instance)| Arc::clone(instance)).collect();
+            for instance in instances {
+                self.known.remove(&(Arc::clone(&name), Arc::clone(&instance)));
+                self.step(Fact::Seen { service: Arc::clone(&name), instance, sign: Sign::Gone }, now);
+            }
+        }
+        self.step(Fact::Ruled { service: Arc::clone(&name), policy: Some(policy) }, now);
+        if !before.is_some_and(|before| before.is_as(&patient)) {
+            self.watch(patient);
+        }
+    }
+
     /// svinit, or the engine, says so.
-    pub(super) fn on_pushed(&mut self, service: &Arc<str>, instance: Instance, sign: Sign, now: Time) {
+    pub(super) fn on_pushed(&mut self, patient: &Arc<Patient>, instance: Instance, sign: Sign, now: Time) {
+        if !self.patients.get(&patient.name).is_some_and(|own| Arc::ptr_eq(own, patient)) {
+            return;
+        }
+        let service = &patient.name;
         let id: Arc<str> = Arc::from(instance.id.as_str());
         let key = (Arc::clone(service), Arc::clone(&id));
         self.report(service, &instance, &sign);

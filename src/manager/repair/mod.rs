@@ -6,14 +6,13 @@
 
 mod hands;
 pub(in crate::manager) mod known;
-mod patient;
+pub mod patient;
 mod rounds;
 mod second_look;
 pub mod surroundings;
 mod watch;
 mod work;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,11 +20,9 @@ use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
 use crate::api::command::Outcome;
-use crate::manager::config::spec;
 use crate::manager::gate::Gate;
 use crate::manager::news::News;
 use crate::manager::reach::Instance;
-use crate::manager::reach::engine::Engine;
 use crate::manager::recovery::fact::Fact;
 use crate::manager::recovery::fact::Failure;
 use crate::manager::recovery::fact::Sign;
@@ -33,6 +30,7 @@ use crate::manager::recovery::fact::Time;
 use crate::manager::recovery::machine::View;
 use crate::manager::recovery::policy::Rung;
 use crate::manager::repair::patient::Patient;
+use crate::manager::repair::patient::Roster;
 use crate::manager::repair::rounds::Rounds;
 use crate::manager::repair::surroundings::Surroundings;
 
@@ -73,6 +71,8 @@ pub enum Ask {
         /// Who it is.
         who: String,
     },
+    /// That these are looked after from now on, and nobody else: the manager's file says so.
+    LookAfter(Roster),
     /// That this is remembered: it was asked of svinit itself.
     Note {
         /// About which service.
@@ -118,32 +118,19 @@ pub type Asks = mpsc::Sender<Ask>;
 
 /// What the tasks tell.
 enum Told {
-    Pushed { service: Arc<str>, instance: Instance, sign: Sign },
+    /// By a watch of `patient`; what one says whose patient was replaced meanwhile is passed over.
+    Pushed {
+        patient: Arc<Patient>,
+        instance: Instance,
+        sign: Sign,
+    },
     Fact(Fact),
 }
 
-/// Begins to look after `services`; ends when the runtime does. What can be asked goes through the answer.
+/// Begins to look after those of `roster`; ends when the runtime does. What can be asked goes through the answer.
 #[must_use]
-pub fn start(
-    services: &BTreeMap<String, Arc<spec::Service>>,
-    gate: Gate,
-    around: Surroundings,
-    engine: &Arc<Engine>,
-    news: News,
-    say: Say,
-) -> Asks {
+pub fn start(roster: Roster, gate: Gate, around: Surroundings, news: News, say: Say) -> Asks {
     let (asks, asked) = mpsc::channel(ASKS_MAX);
-    let (mut patients, mut policies) = (BTreeMap::new(), BTreeMap::new());
-    for service in services.values() {
-        match Patient::of(service, engine) {
-            Ok(Some(patient)) => {
-                policies.insert(Arc::clone(&patient.name), patient::policy(service));
-                patients.insert(Arc::clone(&patient.name), Arc::new(patient));
-            }
-            Ok(None) => {}
-            Err(why) => say(&format!("{} is not repaired: {why}", service.name)),
-        }
-    }
-    tokio::spawn(Rounds { patients, policies, gate, around, news, say }.run(asked));
+    tokio::spawn(Rounds { roster, gate, around, news, say }.run(asked));
     asks
 }

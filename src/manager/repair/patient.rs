@@ -1,5 +1,6 @@
 //! One service as it is repaired: how it is reached, what is looked at, and what may be done.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,18 @@ pub(super) struct Patient {
 }
 
 impl Patient {
+    /// Its instances, and what is known of them, are those of `other` too.
+    pub(super) fn has_instances_of(&self, other: &Self) -> bool {
+        self.unit == other.unit && self.reach.leads_where(&other.reach)
+    }
+
+    /// Nothing about it is different.
+    pub(super) fn is_as(&self, other: &Self) -> bool {
+        self.has_instances_of(other)
+            && self.reach.shows_what(&other.reach)
+            && (&self.check, &self.targets) == (&other.check, &other.targets)
+    }
+
     /// `None`: its svinit is not reached, so that nothing can be done about it.
     pub(super) fn of(service: &spec::Service, engine: &Arc<Engine>) -> Result<Option<Self>, String> {
         let (Some(control), Some(reach)) = (&service.control, Reach::to(service, engine)?) else {
@@ -35,8 +48,31 @@ impl Patient {
     }
 }
 
+/// Who is looked after, and by which rules; made of the manager's file.
+#[derive(Default)]
+pub struct Roster(pub(super) BTreeMap<Arc<str>, (Arc<Patient>, Policy)>);
+
+impl Roster {
+    /// Of these services those whose svinit is reached; and why others, which should be, are not.
+    #[must_use]
+    pub fn of(services: &BTreeMap<String, Arc<spec::Service>>, engine: &Arc<Engine>) -> (Self, Vec<String>) {
+        let (mut roster, mut complaints) = (Self::default(), Vec::new());
+        for service in services.values() {
+            match Patient::of(service, engine) {
+                Ok(Some(patient)) => {
+                    let named = Arc::clone(&patient.name);
+                    roster.0.insert(named, (Arc::new(patient), policy(service)));
+                }
+                Ok(None) => {}
+                Err(why) => complaints.push(format!("{} is not repaired: {why}", service.name)),
+            }
+        }
+        (roster, complaints)
+    }
+}
+
 /// What may be done about it.
-pub(super) fn policy(service: &spec::Service) -> Policy {
+fn policy(service: &spec::Service) -> Policy {
     let rung = |rung: &spec::Rung| match rung {
         spec::Rung::Reload => Rung::Reload,
         spec::Rung::RestartUnit => Rung::RestartUnit,

@@ -18,23 +18,20 @@ use crate::manager::news::News;
 use crate::manager::recovery::fact::Fact;
 use crate::manager::recovery::fact::Time;
 use crate::manager::recovery::machine::Recovery;
-use crate::manager::recovery::policy::Policy;
 use crate::manager::repair::Ask;
 use crate::manager::repair::Overview;
 use crate::manager::repair::Say;
 use crate::manager::repair::Told;
 use crate::manager::repair::hands::Hands;
-use crate::manager::repair::patient::Patient;
+use crate::manager::repair::patient::Roster;
 use crate::manager::repair::surroundings::Surroundings;
-use crate::manager::repair::watch::Watch;
 
 /// Facts that may wait for the machine; who tells them waits then.
 const FACTS_MAX: usize = 1024;
 
 /// Who is repaired, and where.
 pub(super) struct Rounds {
-    pub(super) patients: BTreeMap<Arc<str>, Arc<Patient>>,
-    pub(super) policies: BTreeMap<Arc<str>, Policy>,
+    pub(super) roster: Roster,
     pub(super) gate: Gate,
     pub(super) around: Surroundings,
     pub(super) news: News,
@@ -48,20 +45,22 @@ impl Rounds {
         let now = || Time(millis(began.elapsed()));
         let mut health = self.gate.health();
         let (tell, mut told) = mpsc::channel(FACTS_MAX);
-        for patient in self.patients.values() {
-            let (patient, tell, news) = (Arc::clone(patient), tell.clone(), self.news.clone());
-            tokio::spawn(Watch { patient, tell, news }.run());
-        }
         let mut leader = Leader::new(&self.around.state);
         let mut hands = self.hands(tell);
-        let mut next_vote = Instant::now();
+        let mut vote = |hands: &mut Hands, now: Time| {
+            let is_leader = leader.vote();
+            hands.step(Fact::Led(is_leader), now);
+            // Who has the lock keeps it; only who waits for it looks again.
+            Instant::now() + if is_leader { Leader::REST } else { Leader::EVERY }
+        };
+        let mut next_vote = vote(&mut hands, now());
         let mut is_open = true;
         loop {
             let due = hands.machine.next_deadline().map(|at| began + Duration::from_millis(at.0));
             tokio::select! {
                 told = told.recv() => match told {
-                    Some(Told::Pushed { service, instance, sign }) => {
-                        hands.on_pushed(&service, instance, sign, now());
+                    Some(Told::Pushed { patient, instance, sign }) => {
+                        hands.on_pushed(&patient, instance, sign, now());
                     }
                     Some(Told::Fact(fact)) => hands.step(fact, now()),
                     None => return,
@@ -77,13 +76,9 @@ impl Rounds {
                     None => is_open = false,
                 },
                 () = sleep_until(due.unwrap_or(began)), if due.is_some() => hands.step(Fact::Tick, now()),
-                () = sleep_until(next_vote) => {
-                    let is_leader = leader.vote();
-                    hands.step(Fact::Led(is_leader), now());
-                    // Who has the lock keeps it; only who waits for it looks again.
-                    next_vote = Instant::now() + if is_leader { Leader::REST } else { Leader::EVERY };
-                }
+                () = sleep_until(next_vote) => next_vote = vote(&mut hands, now()),
             }
+            hands.settle(now());
         }
     }
 
@@ -92,9 +87,16 @@ impl Rounds {
             (self.say)(&format!("decisions are in this log only: {why}"));
             Audit::nowhere()
         });
-        Hands {
-            patients: self.patients,
-            machine: Recovery::new(self.policies, RandomState::new().hash_one(0)),
+        let (mut patients, mut policies) = (BTreeMap::new(), BTreeMap::new());
+        for (name, (patient, policy)) in self.roster.0 {
+            policies.insert(Arc::clone(&name), policy);
+            patients.insert(name, patient);
+        }
+        let mut hands = Hands {
+            patients: BTreeMap::new(),
+            watches: BTreeMap::new(),
+            coming: BTreeMap::new(),
+            machine: Recovery::new(policies, RandomState::new().hash_one(0)),
             known: BTreeMap::new(),
             gate: self.gate,
             audit,
@@ -104,7 +106,11 @@ impl Rounds {
             tell,
             asker: None,
             refusal: None,
+        };
+        for patient in patients.into_values() {
+            hands.watch(patient);
         }
+        hands
     }
 }
 
@@ -132,6 +138,7 @@ fn heed(hands: &mut Hands, ask: Ask, now: Time) {
             hands.note(service.as_deref(), "asked", &format!("to be looked after again, by {who}"));
             hands.step(Fact::Resumed { service }, now);
         }
+        Ask::LookAfter(roster) => hands.look_after(roster, now),
         Ask::Note { service, why } => hands.note(Some(&service), "asked", &why),
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::api::event::UnitEvent;
@@ -37,13 +38,16 @@ pub(super) struct Watch {
 struct Over;
 
 impl Watch {
-    /// Follows all instances of it for ever.
+    /// Follows all instances of it, until it is aborted.
     pub(super) async fn run(self) {
         let watch = Arc::new(self);
+        // They end with it.
+        let mut tasks = JoinSet::new();
         let mut followed: BTreeMap<String, (Instance, AbortHandle)> = BTreeMap::new();
         loop {
+            while tasks.try_join_next().is_some() {}
             let listed = match watch.patient.reach.instances().await {
-                Ok(found) => watch.take_over(found, &mut followed).await,
+                Ok(found) => watch.take_over(found, &mut followed, &mut tasks).await,
                 Err(fault) => watch.lose_sight(&fault, &followed).await,
             };
             if listed.is_err() {
@@ -58,6 +62,7 @@ impl Watch {
         self: &Arc<Self>,
         found: Vec<Instance>,
         followed: &mut BTreeMap<String, (Instance, AbortHandle)>,
+        tasks: &mut JoinSet<()>,
     ) -> Result<(), Over> {
         let gone: Vec<String> =
             followed.keys().filter(|id| !found.iter().any(|one| one.id == **id)).cloned().collect();
@@ -75,8 +80,8 @@ impl Watch {
                 let sign = Sign::Held(format!("its container is {}", instance.state));
                 self.push(instance, sign).await?;
             } else if !followed.contains_key(&instance.id) {
-                let task = tokio::spawn(Arc::clone(self).follow(instance.clone()));
-                followed.insert(instance.id.clone(), (instance, task.abort_handle()));
+                let task = tasks.spawn(Arc::clone(self).follow(instance.clone()));
+                followed.insert(instance.id.clone(), (instance, task));
             }
         }
         Ok(())
@@ -150,7 +155,7 @@ impl Watch {
     }
 
     async fn push(&self, instance: Instance, sign: Sign) -> Result<(), Over> {
-        let service = Arc::clone(&self.patient.name);
-        self.tell.send(Told::Pushed { service, instance, sign }).await.map_err(|_| Over)
+        let patient = Arc::clone(&self.patient);
+        self.tell.send(Told::Pushed { patient, instance, sign }).await.map_err(|_| Over)
     }
 }
