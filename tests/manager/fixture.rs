@@ -9,7 +9,7 @@
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -45,6 +45,12 @@ impl Manager {
 
     /// With these host names.
     pub fn with_hosts(config: &str, hosts: &str) -> Self {
+        Self::beside(config, hosts, None)
+    }
+
+    /// With this directory for what it keeps, which it may share with another manager; else one of its own, since managers that share
+    /// one agree on one that acts.
+    pub fn beside(config: &str, hosts: &str, state: Option<&Path>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("hosts"), hosts).unwrap();
         fs::write(dir.path().join("resolv.conf"), "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
@@ -58,8 +64,7 @@ impl Manager {
             .arg(path("hosts"))
             .arg("--resolv-conf")
             .arg(path("resolv.conf"))
-            // Managers that share a directory agree on one that acts, which these are not to do.
-            .env("SVMANAGER_STATE", dir.path())
+            .env("SVMANAGER_STATE", state.unwrap_or(dir.path()))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()

@@ -19,6 +19,7 @@ mod headers;
 mod health;
 mod limits;
 mod load;
+mod pair;
 mod parking;
 mod reloading;
 mod repair;

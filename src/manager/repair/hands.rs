@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,7 +57,9 @@ pub(super) struct Hands {
     pub(super) machine: Recovery,
     pub(super) known: BTreeMap<(Arc<str>, Arc<str>), (Instance, Known)>,
     pub(super) gate: Gate,
+    /// Nowhere while another manager acts: it is the one who writes there, and a chain has one hand.
     pub(super) audit: Audit,
+    pub(super) audit_path: PathBuf,
     pub(super) webhook: Option<HttpUrl>,
     pub(super) say: Say,
     pub(super) news: News,
@@ -126,6 +129,16 @@ impl Hands {
         self.step(Fact::Ruled { service: Arc::clone(&name), policy: Some(policy) }, now);
         if !before.is_some_and(|before| before.is_as(&patient)) {
             self.watch(patient);
+        }
+    }
+
+    /// Who acts writes the audit log, from where whoever acted before has left it.
+    pub(super) fn write_if(&mut self, is_leader: bool) {
+        if is_leader && !self.machine.is_leader() {
+            self.audit = Audit::open(&self.audit_path).unwrap_or_else(|why| {
+                (self.say)(&format!("decisions are in this log only: {why}"));
+                Audit::nowhere()
+            });
         }
     }
 

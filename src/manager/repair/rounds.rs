@@ -49,6 +49,7 @@ impl Rounds {
         let mut hands = self.hands(tell);
         let mut vote = |hands: &mut Hands, now: Time| {
             let is_leader = leader.vote();
+            hands.write_if(is_leader);
             hands.step(Fact::Led(is_leader), now);
             // Who has the lock keeps it; only who waits for it looks again.
             Instant::now() + if is_leader { Leader::REST } else { Leader::EVERY }
@@ -83,10 +84,6 @@ impl Rounds {
     }
 
     fn hands(self, tell: mpsc::Sender<Told>) -> Hands {
-        let audit = Audit::open(&self.around.state.join("audit.jsonl")).unwrap_or_else(|why| {
-            (self.say)(&format!("decisions are in this log only: {why}"));
-            Audit::nowhere()
-        });
         let (mut patients, mut policies) = (BTreeMap::new(), BTreeMap::new());
         for (name, (patient, policy)) in self.roster.0 {
             policies.insert(Arc::clone(&name), policy);
@@ -99,7 +96,8 @@ impl Rounds {
             machine: Recovery::new(policies, RandomState::new().hash_one(0)),
             known: BTreeMap::new(),
             gate: self.gate,
-            audit,
+            audit: Audit::nowhere(),
+            audit_path: self.around.state.join("audit.jsonl"),
             webhook: self.around.webhook,
             say: self.say,
             news: self.news,
