@@ -186,6 +186,31 @@ fn the_admin_listener_follows_the_file_and_whoever_had_the_old_token_is_out() {
 }
 
 #[test]
+fn what_recovery_finds_and_does_is_counted() {
+    let both = Both::start();
+    let count = |line: &str| {
+        let body = both.ask("GET /metrics", "").text();
+        let found = body.lines().find_map(|found| found.strip_prefix(line)?.trim().parse::<f64>().ok());
+        found.unwrap_or_else(|| panic!("{line}\n{body}"))
+    };
+    let healed = "svmanager_recovery_actions_total{service=\"app\",step=\"restart-unit\",result=\"healed\"}";
+    let pushed = "svmanager_recovery_detections_total{service=\"app\",by=\"push\"}";
+    let polled = "svmanager_recovery_detections_total{service=\"app\",by=\"poll\"}";
+    let tokens = "svmanager_recovery_tokens{service=\"app\"}";
+    assert_eq!([healed, pushed, polled, tokens].map(count), [0.0, 0.0, 0.0, 3.0]);
+    let pid = || i32::try_from(both.svinit.status("web")["pid"].as_i64().unwrap()).unwrap();
+    kill(pid(), "KILL");
+    eventually("it is healed", || count(healed) >= 1.0);
+    assert_eq!([healed, pushed, polled, tokens].map(count), [1.0, 1.0, 0.0, 2.0]);
+    // svinit has no check of it: that it hangs is found by the gateway's.
+    kill(pid(), "STOP");
+    eventually("it is healed once more", || count(healed) >= 2.0);
+    assert_eq!([pushed, polled, tokens].map(count), [1.0, 1.0, 1.0]);
+    assert_eq!(count("svmanager_recovery_quarantines_total{service=\"app\"}"), 0.0);
+    assert_eq!(count("svmanager_recovery_freezes_total"), 0.0);
+}
+
+#[test]
 fn a_restart_goes_the_way_of_recovery_and_no_request_fails() {
     let both = Both::start();
     let before = both.svinit.status("web")["pid"].clone();

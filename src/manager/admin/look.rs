@@ -67,16 +67,16 @@ pub(super) async fn openapi() -> Response<Body> {
 }
 
 pub(super) async fn show_metrics(State(desk): State<Desk>) -> Result<Response<Body>, Refused> {
-    let text = metrics::render(&status_of(&desk).await?, &desk);
+    let overview = desk.overview().await?;
+    let text = metrics::render(&status_of(&desk, &overview), &overview, &desk);
     Ok(texts(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text))
 }
 
 pub(super) async fn status(State(desk): State<Desk>) -> Result<Response<Body>, Refused> {
-    Ok(json(StatusCode::OK, &status_of(&desk).await?))
+    Ok(json(StatusCode::OK, &status_of(&desk, &desk.overview().await?)))
 }
 
-async fn status_of(desk: &Desk) -> Result<ManagerStatus, Refused> {
-    let overview = desk.overview().await?;
+fn status_of(desk: &Desk, overview: &Overview) -> ManagerStatus {
     let [none, informed, succeeded, redirected, refused, failed] = desk.gateway().answers();
     let mut services = States::default();
     for view in desk.gateway().services.services() {
@@ -89,7 +89,7 @@ async fn status_of(desk: &Desk) -> Result<ManagerStatus, Refused> {
         };
         *count += 1;
     }
-    Ok(ManagerStatus {
+    ManagerStatus {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         uptime_ms: u64::try_from(desk.uptime().as_millis()).unwrap_or(u64::MAX),
@@ -98,7 +98,7 @@ async fn status_of(desk: &Desk) -> Result<ManagerStatus, Refused> {
         paused_ms: left(overview.paused_until, overview.now),
         answers: Answers { none, informed, succeeded, redirected, refused, failed },
         services,
-    })
+    }
 }
 
 pub(super) async fn services(State(desk): State<Desk>) -> Result<Response<Body>, Refused> {

@@ -1,5 +1,6 @@
 //! `/metrics`: the Prometheus text form.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::fmt::Write as _;
 
@@ -11,6 +12,9 @@ use crate::manager::gate::Floor as _;
 use crate::manager::gate::InstanceView;
 use crate::manager::gate::ServiceView;
 use crate::manager::gate::Standing;
+use crate::manager::recovery::policy::Rung;
+use crate::manager::recovery::tally::Came;
+use crate::manager::repair::Overview;
 use crate::manager::traffic::BOUNDS;
 
 /// Name, help and value of a counter of a service.
@@ -32,7 +36,7 @@ const COUNTERS: [Row; 6] = [
 ];
 
 /// All of it.
-pub(super) fn render(status: &ManagerStatus, desk: &Desk) -> String {
+pub(super) fn render(status: &ManagerStatus, overview: &Overview, desk: &Desk) -> String {
     let mut page = Page(String::with_capacity(16 << 10));
     manager(&mut page, status);
     let services = desk.gateway().services.services();
@@ -43,6 +47,7 @@ pub(super) fn render(status: &ManagerStatus, desk: &Desk) -> String {
         }
     }
     standings(&mut page, &services);
+    recovery(&mut page, overview);
     traffic(&mut page, desk);
     page.0
 }
@@ -96,6 +101,48 @@ fn standings(page: &mut Page, services: &[ServiceView]) {
     each("svmanager_instance_in_flight", "Requests and upgraded connections at the instance.", |instance| {
         instance.in_flight
     });
+}
+
+/// What recovery has found and done.
+fn recovery(page: &mut Page, overview: &Overview) {
+    let name = "svmanager_recovery_actions_total";
+    page.head(name, "counter", "Actions on the service, by what was done and what came of it.");
+    for view in &overview.views {
+        let rungs = view.ladder.iter().filter(|rung| **rung != Rung::Alert);
+        // Those of its ladder are there before they were ever done; others were asked for by a person.
+        let usual = rungs.flat_map(|rung| Came::ALL.map(|came| ((*rung, came), 0)));
+        let mut counts: BTreeMap<(Rung, Came), u64> = usual.collect();
+        counts.extend(&view.tally.actions);
+        for ((rung, came), count) in counts {
+            let labels = [("service", &*view.service), ("step", rung.as_str()), ("result", came.as_str())];
+            page.sample(name, &labels, count);
+        }
+    }
+    let name = "svmanager_recovery_detections_total";
+    page.head(
+        name,
+        "counter",
+        "How often the service was found ill, by its svinit (push) or a check (poll).",
+    );
+    for view in &overview.views {
+        let found = overview.detections.get(&view.service).copied().unwrap_or_default();
+        for (by, count) in [("push", found.push), ("poll", found.poll)] {
+            page.sample(name, &[("service", &view.service), ("by", by)], count);
+        }
+    }
+    let name = "svmanager_recovery_quarantines_total";
+    page.head(name, "counter", "How often the service was given up for a while, and people were told.");
+    for view in &overview.views {
+        page.sample(name, &[("service", &view.service)], view.tally.quarantines);
+    }
+    let name = "svmanager_recovery_tokens";
+    page.head(name, "gauge", "Actions on the service that are left in these ten minutes.");
+    for view in &overview.views {
+        page.sample(name, &[("service", &view.service)], view.budget);
+    }
+    let name = "svmanager_recovery_freezes_total";
+    page.head(name, "counter", "How often so much was ill at once that nothing was touched.");
+    page.sample(name, &[], overview.freezes);
 }
 
 fn traffic(page: &mut Page, desk: &Desk) {

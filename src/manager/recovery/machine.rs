@@ -16,6 +16,8 @@ use crate::manager::recovery::policy::Rung;
 use crate::manager::recovery::service::Instance;
 use crate::manager::recovery::service::Phase;
 use crate::manager::recovery::service::Service;
+use crate::manager::recovery::tally::Came;
+use crate::manager::recovery::tally::Tally;
 
 /// For a second look.
 const CONFIRM_PATIENCE: u64 = 10_000;
@@ -35,6 +37,7 @@ pub struct Recovery {
     services: BTreeMap<Arc<str>, Service>,
     is_leader: bool,
     freeze: Freeze,
+    freezes: u64,
     paused_until: Option<Time>,
     last_attempt: u64,
     random: u64,
@@ -67,6 +70,10 @@ pub struct View {
     pub budget: usize,
     /// What was decided, the oldest first.
     pub notes: Vec<(Time, &'static str, String)>,
+    /// What may be tried, one after the other.
+    pub ladder: Vec<Rung>,
+    /// What was done so far.
+    pub tally: Tally,
 }
 
 impl Recovery {
@@ -78,6 +85,7 @@ impl Recovery {
             services,
             is_leader: false,
             freeze: Freeze::No,
+            freezes: 0,
             paused_until: None,
             last_attempt: 0,
             random: seed | 1,
@@ -135,6 +143,12 @@ impl Recovery {
         matches!(self.freeze, Freeze::Until(_))
     }
 
+    /// How often everything was made to stand still.
+    #[must_use]
+    pub const fn freezes(&self) -> u64 {
+        self.freezes
+    }
+
     /// An action on this service is under way.
     #[must_use]
     pub fn is_acting(&self, service: &str) -> bool {
@@ -160,6 +174,7 @@ impl Recovery {
             service.instances.remove(&instance);
             if service.phase.instance() == Some(&instance) {
                 note(name, service, now, "gone", format!("{instance} is no instance any more"), out);
+                service.conclude(Came::Gone);
                 service.phase = Phase::Rest;
             }
             return;
@@ -206,6 +221,7 @@ impl Recovery {
         match sign {
             Sign::Well if is_patient => match service.phase.clone() {
                 Phase::Proving { rung, .. } => {
+                    service.conclude(Came::Healed);
                     service.failures = 0;
                     service.phase = Phase::Rest;
                     service.not_before = Time(now.0 + service.policy.cooldown);
@@ -240,6 +256,7 @@ impl Recovery {
                 }
             }
             Sign::Held(why) if is_patient && !matches!(service.phase, Phase::Acting { .. }) => {
+                service.conclude(Came::LeftAlone);
                 service.phase = Phase::Rest;
                 note(name, service, now, "left-alone", format!("{instance}: {why}"), out);
             }
@@ -312,11 +329,13 @@ impl Recovery {
                 if let Some(known) = service.instances.get_mut(&instance) {
                     known.sign = Sign::Held(why);
                 }
+                service.conclude(Came::LeftAlone);
                 service.phase = Phase::Rest;
             }
             Err(Failure::NotApplicable(why)) => {
                 // It has touched nothing, so it does not count, and the next rung need not wait.
                 service.actions.pop_back();
+                service.conclude(Came::Skipped);
                 note(name, service, now, "skipped", format!("{} of {instance}: {why}", rung.as_str()), out);
                 climb(service, &instance);
                 service.not_before = now;
@@ -338,6 +357,7 @@ impl Recovery {
     ) {
         let draw = self.draw();
         let Some(service) = self.services.get_mut(name) else { return };
+        service.tally.count(rung, Came::NoHelp);
         service.failures = service.failures.saturating_add(1);
         climb(service, instance);
         let whole = BACKOFF_MIN.saturating_mul(1 << service.failures.min(20)).min(BACKOFF_MAX);
@@ -481,6 +501,7 @@ impl Recovery {
         match self.freeze {
             Freeze::No if is_too_much => {
                 self.freeze = Freeze::Until(Time(now.0 + FREEZE_MAX));
+                self.freezes += 1;
                 let why = format!(
                     "{ill} of {all} services are ill at once: this is the host or the network, nothing is touched"
                 );
@@ -747,6 +768,7 @@ fn park_for(name: &Arc<str>, service: &mut Service, rung: Rung, instance: &Arc<s
 
 fn quarantine(name: &Arc<str>, service: &mut Service, why: String, now: Time, out: &mut Vec<Wish>) {
     service.phase = Phase::Quarantined { until: Time(now.0 + service.policy.quarantine) };
+    service.tally.quarantines += 1;
     note(name, service, now, "quarantined", why.clone(), out);
     out.push(Wish::Alert { service: Some(Arc::clone(name)), why });
 }
@@ -776,5 +798,7 @@ fn view(name: &Arc<str>, service: &Service) -> View {
         paused_until: service.paused_until,
         budget: service.policy.budget.saturating_sub(service.actions.len()),
         notes: service.notes.iter().cloned().collect(),
+        ladder: service.policy.ladder.clone(),
+        tally: service.tally.clone(),
     }
 }

@@ -23,6 +23,7 @@ pub mod fact;
 pub mod machine;
 pub mod policy;
 mod service;
+pub mod tally;
 
 #[cfg(test)]
 mod sim;

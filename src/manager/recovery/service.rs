@@ -9,6 +9,8 @@ use crate::manager::recovery::fact::Sign;
 use crate::manager::recovery::fact::Time;
 use crate::manager::recovery::policy::Policy;
 use crate::manager::recovery::policy::Rung;
+use crate::manager::recovery::tally::Came;
+use crate::manager::recovery::tally::Tally;
 
 /// Decisions that are remembered for `svmanager why`.
 const NOTES_MAX: usize = 32;
@@ -33,6 +35,7 @@ pub(super) struct Service {
     /// What keeps us from acting, so that it is noted once and not at every look.
     pub(super) held_by: Option<String>,
     pub(super) notes: VecDeque<(Time, &'static str, String)>,
+    pub(super) tally: Tally,
 }
 
 /// One place where it runs.
@@ -118,6 +121,7 @@ impl Service {
             not_before: Time(0),
             held_by: None,
             notes: VecDeque::new(),
+            tally: Tally::default(),
         }
     }
 
@@ -172,6 +176,13 @@ impl Service {
             self.instances.values_mut().for_each(|instance| instance.rung = 0);
         }
         self.policy = policy;
+    }
+
+    /// The action that is under way, or whose use is to be seen, has come to this.
+    pub(super) fn conclude(&mut self, came: Came) {
+        if let Phase::Acting { rung, .. } | Phase::Proving { rung, .. } = self.phase {
+            self.tally.count(rung, came);
+        }
     }
 
     /// What waits waits no longer.

@@ -14,6 +14,7 @@ use crate::manager::recovery::fact::Wish;
 use crate::manager::recovery::machine::Recovery;
 use crate::manager::recovery::policy::Policy;
 use crate::manager::recovery::policy::Rung;
+use crate::manager::recovery::tally::Came;
 
 /// `backend` with two rungs before the alert, `frontend`, and `database`, which `backend` needs.
 fn shop() -> BTreeMap<Arc<str>, Policy> {
@@ -613,4 +614,37 @@ fn who_is_dismissed_keeps_nobody_waiting_and_who_is_new_is_looked_after() {
             ",
         ),
     );
+}
+
+#[test]
+fn what_came_of_each_action_is_counted() {
+    let mut machine = Recovery::new(shop(), 7);
+    let mut tell = |at: u64, words: &str| drop(machine.step(fact(words, Time(at)), Time(at)));
+    tell(0, "all leads");
+    for name in ["backend", "database", "frontend", "mail"] {
+        tell(0, &format!("{name} well"));
+    }
+    for (at, words) in [
+        (1_000, "mail down"),
+        (1_100, "mail done #1"),
+        (1_200, "mail well"),
+        (2_000, "backend down"),
+        (2_100, "backend cannot #2"),
+        (3_000, "frontend down"),
+    ] {
+        tell(at, words);
+    }
+    let views = machine.views();
+    let counts = |name: &str| {
+        let view = views.iter().find(|view| &*view.service == name).unwrap();
+        let one = |((rung, came), count): (&(Rung, Came), &u64)| {
+            format!("{} {} {count}", rung.as_str(), came.as_str())
+        };
+        (view.tally.actions.iter().map(one).collect::<Vec<_>>().join(", "), view.tally.quarantines)
+    };
+    // What backend's ladder holds next is the alert.
+    assert_eq!(counts("backend"), ("restart-unit skipped 1".to_owned(), 1));
+    assert_eq!(counts("mail"), ("restart-unit healed 1".to_owned(), 0));
+    assert_eq!(counts("frontend"), (String::new(), 0));
+    assert_eq!(machine.freezes(), 1);
 }

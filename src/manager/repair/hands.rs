@@ -30,6 +30,7 @@ use crate::manager::recovery::machine::Recovery;
 use crate::manager::recovery::policy::Policy;
 use crate::manager::recovery::policy::Rung;
 use crate::manager::repair::Acted;
+use crate::manager::repair::Detections;
 use crate::manager::repair::Say;
 use crate::manager::repair::Told;
 use crate::manager::repair::known::Known;
@@ -56,6 +57,7 @@ pub(super) struct Hands {
     pub(super) coming: BTreeMap<Arc<str>, Option<(Arc<Patient>, Policy)>>,
     pub(super) machine: Recovery,
     pub(super) known: BTreeMap<(Arc<str>, Arc<str>), (Instance, Known)>,
+    pub(super) detections: BTreeMap<Arc<str>, Detections>,
     pub(super) gate: Gate,
     /// Nowhere while another manager acts: it is the one who writes there, and a chain has one hand.
     pub(super) audit: Audit,
@@ -114,6 +116,7 @@ impl Hands {
                 watch.abort();
             }
             self.patients.remove(&name);
+            self.detections.remove(&name);
             self.known.retain(|(service, _), _| *service != name);
             return self.step(Fact::Ruled { service: name, policy: None }, now);
         };
@@ -150,6 +153,7 @@ impl Hands {
         let service = &patient.name;
         let id: Arc<str> = Arc::from(instance.id.as_str());
         let key = (Arc::clone(service), Arc::clone(&id));
+        let was_sick = self.known.get(&key).is_some_and(|(_, known)| known.sign().is_sick());
         self.report(service, &instance, &sign);
         if sign == Sign::Gone {
             self.known.remove(&key);
@@ -164,6 +168,9 @@ impl Hands {
         }
         let sign =
             self.known.get(&(Arc::clone(service), Arc::clone(&id))).map_or(sign, |(_, known)| known.sign());
+        if sign.is_sick() && !was_sick {
+            self.detections.entry(Arc::clone(service)).or_default().push += 1;
+        }
         self.step(Fact::Seen { service: Arc::clone(service), instance: id, sign }, now);
     }
 
@@ -227,8 +234,12 @@ impl Hands {
         // One that svinit has not told of yet will be asked about when it does.
         let [id] = of.as_slice() else { return };
         let Some((_, known)) = self.known.get_mut(&(Arc::clone(service), Arc::clone(id))) else { return };
+        let was_sick = known.sign().is_sick();
         known.checked = Some(sign);
         let sign = known.sign();
+        if sign.is_sick() && !was_sick {
+            self.detections.entry(Arc::clone(service)).or_default().poll += 1;
+        }
         self.step(Fact::Seen { service: Arc::clone(service), instance: Arc::clone(id), sign }, now);
     }
 

@@ -13,6 +13,7 @@ pub mod surroundings;
 mod watch;
 mod work;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -91,10 +92,23 @@ pub struct Overview {
     pub is_leader: bool,
     /// Half of everything is ill, so nothing is touched.
     pub is_frozen: bool,
+    /// How often that came to pass.
+    pub freezes: u64,
+    /// How often each service was found ill, and by whom.
+    pub detections: BTreeMap<Arc<str>, Detections>,
     /// All of them are left alone until then.
     pub paused_until: Option<Time>,
     /// When this was so.
     pub now: Time,
+}
+
+/// How often a service was found not to be well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Detections {
+    /// Its svinit has said so, when it happened.
+    pub push: u64,
+    /// A check of the gateway's has found it, when it was made.
+    pub poll: u64,
 }
 
 /// What came of [`Ask::Act`].

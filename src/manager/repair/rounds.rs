@@ -95,6 +95,7 @@ impl Rounds {
             coming: BTreeMap::new(),
             machine: Recovery::new(policies, RandomState::new().hash_one(0)),
             known: BTreeMap::new(),
+            detections: BTreeMap::new(),
             gate: self.gate,
             audit: Audit::nowhere(),
             audit_path: self.around.state.join("audit.jsonl"),
@@ -120,6 +121,8 @@ fn heed(hands: &mut Hands, ask: Ask, now: Time) {
                 views: hands.machine.views(),
                 is_leader: hands.machine.is_leader(),
                 is_frozen: hands.machine.is_frozen(),
+                freezes: hands.machine.freezes(),
+                detections: hands.detections.clone(),
                 paused_until: hands.machine.paused_until(),
                 now,
             };
