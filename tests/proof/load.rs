@@ -13,6 +13,10 @@ const CLIENTS: usize = 8;
 /// Nobody waits longer for an answer: after that it is a failure.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// After a failure: who is refused at once does not knock ten thousand times a second, and takes no processor from what is
+/// to come up.
+const PAUSE: Duration = Duration::from_millis(10);
+
 /// Failures that are told word for word.
 const TOLD_MAX: usize = 5;
 
@@ -23,6 +27,8 @@ pub struct Answers {
     pub failed: u64,
     /// From connecting to the last byte.
     pub longest: Duration,
+    /// Longest time in which nobody got a good answer.
+    pub gap: Duration,
     /// Of the first that failed.
     pub why: Vec<String>,
 }
@@ -40,6 +46,8 @@ struct State {
     asked: AtomicU64,
     until: AtomicU64,
     answers: Mutex<Answers>,
+    /// When the last good answer came, to whomever.
+    good: Mutex<Instant>,
 }
 
 impl Load {
@@ -51,6 +59,7 @@ impl Load {
             asked: AtomicU64::new(0),
             until: AtomicU64::new(u64::MAX),
             answers: Mutex::default(),
+            good: Mutex::new(Instant::now()),
         });
         let one = |_| {
             let state = Arc::clone(&state);
@@ -94,11 +103,17 @@ impl State {
         while self.asked.fetch_add(1, Ordering::Relaxed) < self.until.load(Ordering::Relaxed) {
             let began = Instant::now();
             match get(&self.at, &self.path) {
-                Ok(()) => mine.good += 1,
+                Ok(()) => {
+                    mine.good += 1;
+                    let mut last = self.good.lock().unwrap();
+                    let before = std::mem::replace(&mut *last, Instant::now());
+                    mine.gap = mine.gap.max(last.duration_since(before));
+                }
                 Err(why) => {
                     mine.failed += 1;
                     mine.why.push(why);
                     mine.why.truncate(TOLD_MAX);
+                    thread::park_timeout(PAUSE);
                 }
             }
             mine.longest = mine.longest.max(began.elapsed());
@@ -107,6 +122,7 @@ impl State {
         all.good += mine.good;
         all.failed += mine.failed;
         all.longest = all.longest.max(mine.longest);
+        all.gap = all.gap.max(mine.gap);
         all.why.extend(mine.why);
         all.why.truncate(TOLD_MAX);
     }
