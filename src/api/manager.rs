@@ -159,7 +159,7 @@ pub struct RecoveryStatus {
 pub struct SignStatus {
     /// Which.
     pub instance: String,
-    /// `well` `ill` `coming` `down` `held` `unseen`.
+    /// `well` `ill` `coming` `down` `held` `unseen` `lost`.
     pub sign: String,
     /// Why; may be empty.
     pub why: String,

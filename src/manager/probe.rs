@@ -151,7 +151,7 @@ async fn ask_inside(spec: &Service, at: SocketAddr, engine: &Arc<Engine>, timeou
         Sign::Well => Some(Ok(())),
         Sign::Ill(why) => Some(Err(Ailing::Ill(why))),
         Sign::Coming(why) | Sign::Down(why) | Sign::Held(why) => Some(Err(Ailing::Gone(why))),
-        Sign::Unseen(_) | Sign::Gone => None,
+        Sign::Unseen(_) | Sign::Lost(_) | Sign::Gone => None,
     }
 }
 

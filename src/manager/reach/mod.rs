@@ -117,6 +117,17 @@ impl Reach {
         }))
     }
 
+    /// Why there is no way at all to an instance, after it could not be asked because of `fault`: with Docker, that the engine cannot be
+    /// asked either, which could restart its container; else that svinit is not there.
+    pub async fn is_cut(&self, fault: &Fault) -> Option<String> {
+        match self {
+            Self::Docker(docker) => docker.instances().await.err().map(|fault| fault.to_string()),
+            Self::Direct(_) => {
+                matches!(fault, Fault::Unreachable(_) | Fault::Late(_)).then(|| fault.to_string())
+            }
+        }
+    }
+
     /// Whether both lead to the same instances, by the names that they have.
     #[must_use]
     pub fn leads_where(&self, other: &Self) -> bool {

@@ -28,6 +28,8 @@ pub enum Sign {
     Held(String),
     /// It cannot be looked at, which says nothing about it.
     Unseen(String),
+    /// It was ill or had ended, and there is no way to it any more: nobody can do anything about it.
+    Lost(String),
     /// It is no instance any more.
     Gone,
 }
@@ -36,7 +38,7 @@ impl Sign {
     /// It needs something to be done, sooner or later.
     #[must_use]
     pub const fn is_sick(&self) -> bool {
-        matches!(self, Self::Ill(_) | Self::Coming(_) | Self::Down(_))
+        matches!(self, Self::Ill(_) | Self::Coming(_) | Self::Down(_) | Self::Lost(_))
     }
 
     /// In a word.
@@ -49,6 +51,7 @@ impl Sign {
             Self::Down(_) => "down",
             Self::Held(_) => "held",
             Self::Unseen(_) => "unseen",
+            Self::Lost(_) => "lost",
             Self::Gone => "gone",
         }
     }
@@ -58,7 +61,12 @@ impl Sign {
     pub fn why(&self) -> &str {
         match self {
             Self::Well | Self::Gone => "",
-            Self::Ill(why) | Self::Coming(why) | Self::Down(why) | Self::Held(why) | Self::Unseen(why) => why,
+            Self::Ill(why)
+            | Self::Coming(why)
+            | Self::Down(why)
+            | Self::Held(why)
+            | Self::Unseen(why)
+            | Self::Lost(why) => why,
         }
     }
 }

@@ -266,8 +266,13 @@ impl Recovery {
                     *until = now;
                 }
             }
-            Sign::Ill(_) | Sign::Coming(_) | Sign::Down(_) | Sign::Held(_) | Sign::Unseen(_) | Sign::Gone => {
-            }
+            Sign::Ill(_)
+            | Sign::Coming(_)
+            | Sign::Down(_)
+            | Sign::Held(_)
+            | Sign::Unseen(_)
+            | Sign::Lost(_)
+            | Sign::Gone => {}
         }
     }
 
@@ -584,7 +589,7 @@ impl Recovery {
         let Instance { sign, doubts, .. } = service.instances[&instance].clone();
         let (what, wait) = match &sign {
             Sign::Down(why) => (why.clone(), 0),
-            Sign::Ill(why) | Sign::Coming(why) => {
+            Sign::Ill(why) | Sign::Coming(why) | Sign::Lost(why) => {
                 (why.clone(), service.policy.grace.max(1_000) << doubts.min(DOUBTS_MAX))
             }
             Sign::Well | Sign::Held(_) | Sign::Unseen(_) | Sign::Gone => return,
@@ -615,6 +620,9 @@ impl Recovery {
             if let Some(service) = self.services.get_mut(name) {
                 service.phase = Phase::Rest;
             }
+            return;
+        }
+        if self.is_beyond(name, instance, is_sure, now, out) {
             return;
         }
         let against = self.against(name, now);
@@ -675,12 +683,43 @@ impl Recovery {
         let sign = service.instances.get(instance).map(|known| known.sign.clone()).unwrap_or(Sign::Gone);
         let why = match &sign {
             Sign::Ill(why) | Sign::Coming(why) | Sign::Down(why) => why.clone(),
-            Sign::Well | Sign::Held(_) | Sign::Unseen(_) | Sign::Gone => String::new(),
+            Sign::Well | Sign::Held(_) | Sign::Unseen(_) | Sign::Lost(_) | Sign::Gone => String::new(),
         };
         note(name, service, now, "act", format!("{} of {instance}: {why}", rung.as_str()), out);
         service.phase = Phase::Acting { instance: Arc::clone(instance), attempt, rung, by };
         park_for(name, service, rung, instance, out);
         out.push(Wish::Act { service: Arc::clone(name), instance: Arc::clone(instance), rung, attempt });
+    }
+
+    /// There is no way to the instance. Nothing of its budget is spent on it, and its ladder is not climbed: when there is a way again it
+    /// is looked after at once. People are told, once.
+    fn is_beyond(
+        &mut self,
+        name: &Arc<str>,
+        instance: &Arc<str>,
+        is_sure: bool,
+        now: Time,
+        out: &mut Vec<Wish>,
+    ) -> bool {
+        let Some(service) = self.services.get_mut(name) else { return false };
+        let Some(Sign::Lost(why)) = service.instances.get(instance).map(|known| known.sign.clone()) else {
+            return false;
+        };
+        if service.held_by.as_ref() != Some(&why) {
+            note(name, service, now, "held", why.clone(), out);
+            if self.is_leader {
+                out.push(Wish::Alert { service: Some(Arc::clone(name)), why: why.clone() });
+            }
+            service.held_by = Some(why);
+        }
+        let until = Time(now.0 + 1_000);
+        service.phase = match service.next_patient() {
+            // Another one can be helped.
+            Some(other) if other != *instance => Phase::Rest,
+            _ if is_sure => Phase::Cooling { instance: Arc::clone(instance), until },
+            _ => Phase::Waiting { instance: Arc::clone(instance), until },
+        };
+        true
     }
 
     /// What speaks against acting now, and until when at least.
@@ -721,7 +760,7 @@ impl Recovery {
         let is_away = service.instances.values().any(|known| match known.sign {
             Sign::Coming(_) => true,
             Sign::Down(_) => !is_given_up && service.held_by.is_none(),
-            Sign::Well | Sign::Ill(_) | Sign::Held(_) | Sign::Unseen(_) | Sign::Gone => false,
+            Sign::Well | Sign::Ill(_) | Sign::Held(_) | Sign::Unseen(_) | Sign::Lost(_) | Sign::Gone => false,
         });
         let others = service.instances.iter().any(|(instance, known)| {
             known.sign == Sign::Well && !(is_acting && service.phase.instance() == Some(instance))

@@ -147,6 +147,8 @@ impl Service {
             Sign::Down(_) => 0,
             Sign::Ill(_) => 1,
             Sign::Well | Sign::Coming(_) | Sign::Held(_) | Sign::Unseen(_) | Sign::Gone => 2,
+            // Whoever can be helped is first.
+            Sign::Lost(_) => 3,
         };
         let sick = self.instances.iter().filter(|(_, instance)| instance.sign.is_sick());
         sick.min_by_key(|(name, instance)| (instance.doubts, urgency(&instance.sign), (*name).clone()))

@@ -122,23 +122,27 @@ fn policies() -> BTreeMap<Arc<str>, Policy> {
     .into()
 }
 
+/// What the machine is told of it.
+fn told(bug: Bug, policy: &Policy) -> Policy {
+    let mut policy = policy.clone();
+    match bug {
+        Bug::DeafToNeeds => policy.needs.clear(),
+        Bug::SpendsWithoutLimit => policy.budget = 1000,
+        Bug::None
+        | Bug::ActsTwice
+        | Bug::ForgetsToUnpark
+        | Bug::DeafToPauses
+        | Bug::DeafToPeople
+        | Bug::DeafToLeaders
+        | Bug::NeverActs => {}
+    }
+    policy
+}
+
 impl World {
     fn new(seed: u64, bug: Bug) -> Self {
         let policies = policies();
-        let mut told = policies.clone();
-        for policy in told.values_mut() {
-            match bug {
-                Bug::DeafToNeeds => policy.needs.clear(),
-                Bug::SpendsWithoutLimit => policy.budget = 1000,
-                Bug::None
-                | Bug::ActsTwice
-                | Bug::ForgetsToUnpark
-                | Bug::DeafToPauses
-                | Bug::DeafToPeople
-                | Bug::DeafToLeaders
-                | Bug::NeverActs => {}
-            }
-        }
+        let told = policies.iter().map(|(name, policy)| (Arc::clone(name), told(bug, policy))).collect();
         let mut world = Self {
             seed,
             random: Random(seed),
@@ -277,7 +281,10 @@ impl World {
                 // It is seen again one day, and then it is well.
                 let back = Time(self.now.0 + 60_000 + self.random.below(600_000));
                 self.plan(back, Coming::Heal(Arc::clone(&service), Arc::clone(&instance)));
-                self.set(&service, &instance, Sign::Unseen("no route".into()))
+                let key = (Arc::clone(&service), Arc::clone(&instance));
+                let is_sick = self.real.get(&key).is_some_and(|real| real.sign.is_sick());
+                let why = "no route".to_owned();
+                self.set(&service, &instance, if is_sick { Sign::Lost(why) } else { Sign::Unseen(why) })
             }
         }
     }
@@ -292,7 +299,7 @@ impl World {
         policy.ladder.retain(|rung| *rung != Rung::Alert);
         policy.ladder.push(Rung::Alert);
         policy.grace = 1_000 + self.random.below(10_000);
-        let policy = policy.clone();
+        let policy = told(self.bug, policy);
         if !self.random.one_in(3) {
             return self.deliver(Fact::Ruled { service: Arc::clone(service), policy: Some(policy) });
         }
@@ -392,7 +399,7 @@ impl World {
                     let real = self.real[&(Arc::clone(&service), instance)].clone();
                     let ill = match &real.sign {
                         Sign::Ill(why) | Sign::Down(why) | Sign::Coming(why) => Some(why.clone()),
-                        Sign::Well | Sign::Held(_) | Sign::Unseen(_) | Sign::Gone => None,
+                        Sign::Well | Sign::Held(_) | Sign::Unseen(_) | Sign::Lost(_) | Sign::Gone => None,
                     };
                     if !self.random.one_in(10) && !matches!(real.sign, Sign::Unseen(_)) {
                         let at = Time(self.now.0 + self.random.below(12_000));
@@ -446,6 +453,9 @@ impl World {
         if self.real[&(Arc::clone(&service), Arc::clone(&instance))].held {
             return fail(self, "acts on what a person has stopped");
         }
+        if matches!(self.real[&(Arc::clone(&service), Arc::clone(&instance))].sign, Sign::Lost(_)) {
+            return fail(self, "acts on what cannot be reached");
+        }
         for need in &policy.needs {
             if self.is_down(need) {
                 return fail(self, &format!("acts although {need} is down"));
@@ -480,15 +490,14 @@ impl World {
     /// None of its instances is well, and one is known not to be.
     fn is_down(&self, service: &str) -> bool {
         let all = || self.real.iter().filter(|((of, _), _)| **of == *service).map(|(_, real)| &real.sign);
-        let away =
-            |sign: &Sign| matches!(sign, Sign::Ill(_) | Sign::Coming(_) | Sign::Down(_) | Sign::Held(_));
+        let away = |sign: &Sign| sign.is_sick() || matches!(sign, Sign::Held(_));
         all().all(|sign| *sign != Sign::Well) && all().any(away)
     }
 
     /// After a long quiet time everything that can be healed is well, and nobody waits.
     fn is_quiet(&self) -> Result<(), String> {
         for ((service, instance), real) in &self.real {
-            if matches!(real.sign, Sign::Ill(_) | Sign::Down(_) | Sign::Coming(_)) {
+            if real.sign.is_sick() {
                 return Err(self.fail(&format!("{service}/{instance} is {:?} for ever", real.sign)));
             }
         }

@@ -111,6 +111,7 @@ fn fact(words: &str, now: Time) -> Fact {
         "down" => sign(Sign::Down("failed".into())),
         "held" => sign(Sign::Held("stopped by a person".into())),
         "unseen" => sign(Sign::Unseen("no route".into())),
+        "lost" => sign(Sign::Lost("no engine".into())),
         "gone" => sign(Sign::Gone),
         "is-ill" => Fact::Confirmed { service, attempt: attempt(), ill: Some("still".into()) },
         "is-well" => Fact::Confirmed { service, attempt: attempt(), ill: None },
@@ -647,4 +648,37 @@ fn what_came_of_each_action_is_counted() {
     assert_eq!(counts("mail"), ("restart-unit healed 1".to_owned(), 0));
     assert_eq!(counts("frontend"), (String::new(), 0));
     assert_eq!(machine.freezes(), 1);
+}
+
+#[test]
+fn what_cannot_be_reached_costs_nothing_and_is_acted_upon_when_it_can() {
+    check(
+        shop(),
+        &with_others_well(
+            "
+            0 backend well
+            1000 backend lost
+            6000 tick -> [backend held], alert backend
+            600000 backend down -> park backend, restart-unit backend/1 #1
+            600400 backend done #1
+            600401 backend well -> [backend healed], unpark backend
+            ",
+        ),
+    );
+}
+
+#[test]
+fn another_instance_that_can_be_reached_does_not_wait_for_one_that_cannot() {
+    check(
+        shop(),
+        &with_others_well(
+            "
+            0 backend/1 well
+            0 backend/2 well
+            1000 backend/1 lost
+            6000 tick -> [backend held], alert backend
+            7000 backend/2 down -> park backend, restart-unit backend/2 #1
+            ",
+        ),
+    );
 }

@@ -160,11 +160,10 @@ impl Hands {
         } else {
             let entry = self.known.entry(key).or_insert_with(|| (instance.clone(), Known::default()));
             entry.0 = instance;
-            // svinit has just said that it is ready: a check that failed before is of the process before.
-            if sign == Sign::Well && entry.1.pushed.as_ref() != Some(&Sign::Well) {
-                entry.1.checked = None;
+            if entry.1.cut.is_some() {
+                (self.say)(&format!("{service} {id}: its svinit answers again"));
             }
-            entry.1.pushed = Some(sign.clone());
+            entry.1.push(sign.clone());
         }
         let sign =
             self.known.get(&(Arc::clone(service), Arc::clone(&id))).map_or(sign, |(_, known)| known.sign());
@@ -172,6 +171,22 @@ impl Hands {
             self.detections.entry(Arc::clone(service)).or_default().push += 1;
         }
         self.step(Fact::Seen { service: Arc::clone(service), instance: id, sign }, now);
+    }
+
+    /// Neither its svinit nor its engine can be reached.
+    pub(super) fn on_cut(&mut self, patient: &Arc<Patient>, instance: Instance, why: &str, now: Time) {
+        if !self.patients.get(&patient.name).is_some_and(|own| Arc::ptr_eq(own, patient)) {
+            return;
+        }
+        let (service, id) = (Arc::clone(&patient.name), Arc::from(instance.id.as_str()));
+        let entry = self.known.entry((Arc::clone(&service), Arc::clone(&id)));
+        let (_, known) = entry.or_insert_with(|| (instance, Known::default()));
+        if known.cut.is_none() {
+            (self.say)(&format!("{service} {id}: its svinit cannot be asked: {why}"));
+        }
+        known.cut(why);
+        let sign = known.sign();
+        self.step(Fact::Seen { service, instance: id, sign }, now);
     }
 
     /// What svinit says goes to the gateway, which sends nobody to who is away.
@@ -182,7 +197,7 @@ impl Hands {
                 Sign::Coming(why) | Sign::Down(why) | Sign::Held(why) => {
                     self.gate.report(service, address, Report::NotReady(why.clone()));
                 }
-                Sign::Ill(_) | Sign::Unseen(_) | Sign::Gone => {}
+                Sign::Ill(_) | Sign::Unseen(_) | Sign::Lost(_) | Sign::Gone => {}
             }
         }
     }

@@ -138,6 +138,12 @@ enum Told {
         instance: Instance,
         sign: Sign,
     },
+    /// There is no way to an instance of it.
+    Cut {
+        patient: Arc<Patient>,
+        instance: Instance,
+        why: String,
+    },
     Fact(Fact),
 }
 

@@ -63,6 +63,7 @@ impl Rounds {
                     Some(Told::Pushed { patient, instance, sign }) => {
                         hands.on_pushed(&patient, instance, sign, now());
                     }
+                    Some(Told::Cut { patient, instance, why }) => hands.on_cut(&patient, instance, &why, now()),
                     Some(Told::Fact(fact)) => hands.step(fact, now()),
                     None => return,
                 },

@@ -29,7 +29,7 @@ pub(super) async fn look_again(
         match sign {
             Sign::Ill(why) | Sign::Coming(why) | Sign::Down(why) => return Some(Some(why)),
             Sign::Held(_) => return Some(None),
-            Sign::Well | Sign::Unseen(_) | Sign::Gone => {}
+            Sign::Well | Sign::Unseen(_) | Sign::Lost(_) | Sign::Gone => {}
         }
     }
     match place(patient, address).await {

@@ -94,7 +94,7 @@ impl Watch {
         followed: &BTreeMap<String, (Instance, AbortHandle)>,
     ) -> Result<(), Over> {
         for (instance, _) in followed.values() {
-            self.push(instance.clone(), Sign::Unseen(fault.to_string())).await?;
+            self.cut(instance.clone(), fault.to_string()).await?;
         }
         Ok(())
     }
@@ -106,8 +106,14 @@ impl Watch {
             let Ok(ended) = self.follow_once(&instance, &mut pause).await else { return };
             if let Err(fault) = ended {
                 let words = fault.to_string();
-                let sign = if fault.is_deliberate() { Sign::Held(words) } else { Sign::Unseen(words) };
-                if self.push(instance.clone(), sign).await.is_err() {
+                let told = if fault.is_deliberate() {
+                    self.push(instance.clone(), Sign::Held(words)).await
+                } else if let Some(why) = self.patient.reach.is_cut(&fault).await {
+                    self.cut(instance.clone(), why).await
+                } else {
+                    self.push(instance.clone(), Sign::Unseen(words)).await
+                };
+                if told.is_err() {
                     return;
                 }
             }
@@ -152,6 +158,11 @@ impl Watch {
             }
             state => sign(state, &event.health, &event.why, false),
         }
+    }
+
+    async fn cut(&self, instance: Instance, why: String) -> Result<(), Over> {
+        let patient = Arc::clone(&self.patient);
+        self.tell.send(Told::Cut { patient, instance, why }).await.map_err(|_| Over)
     }
 
     async fn push(&self, instance: Instance, sign: Sign) -> Result<(), Over> {
