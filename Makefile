@@ -77,8 +77,9 @@ bench:
 	$(RELEASE)
 	@bench/run $(SVINIT)
 
-# ROUNDS=5 SECONDS=5
+# ROUNDS=5 SECONDS=5; UPDATE=1 writes the tables of README.md.
 bench-manager:
+	@scripts/setup bench-manager
 	$(RELEASE)
 	@bench/manager.py $(SVINIT) $(or $(ROUNDS),5) $(or $(SECONDS),5)
 
