@@ -1,7 +1,8 @@
 //! Connections that are switched to another protocol.
 
-use std::io::{BufReader, Read, Write};
+use std::io::{BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use crate::fixture::{Asked, Manager, Reply, Service, one, value};
 
@@ -116,4 +117,52 @@ fn a_service_may_refuse_to_switch() {
     let manager = Manager::start(&one(&service.targets()));
     let (reply, _) = upgrade(&manager, "");
     assert_eq!((reply.status, reply.text().as_str()), (426, "no"));
+}
+
+/// Every other time limit that there is, as short as a file may have it.
+const SHORT: &str = "[timeouts]\nheader = \"500ms\"\nkeep_alive = \"500ms\"\nclient = \"500ms\"\n";
+const SHORT_OF_SERVICE: &str =
+    "response_timeout = \"2s\"\nidle_timeout = \"500ms\"\nidle_connection_timeout = \"500ms\"\n";
+
+/// Nothing comes on it for so long.
+fn is_silent_for(stream: &mut BufReader<TcpStream>, time: Duration) {
+    let before = stream.get_ref().read_timeout().unwrap();
+    stream.get_ref().set_read_timeout(Some(time)).unwrap();
+    let error = stream.read(&mut [0]).expect_err("something came, or the end");
+    assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}");
+    stream.get_ref().set_read_timeout(before).unwrap();
+}
+
+#[test]
+fn a_websocket_may_be_silent_for_longer_than_anything_else_may_take() {
+    let service = Service::new(echo);
+    let manager =
+        Manager::start(&format!("{SHORT}{}", one(&format!("{}{SHORT_OF_SERVICE}", service.targets()))));
+    let (_, mut stream) = upgrade(&manager, "");
+    echoes(&mut stream, FRAME);
+    // A connection on which nothing is asked is closed, again and again; the websocket is not.
+    for _ in 0..5 {
+        let mut idle = manager.connect();
+        assert_eq!(idle.read(&mut [0]).unwrap(), 0);
+    }
+    // An hour is MANAGER_IDLE=3600.
+    let seconds = std::env::var("MANAGER_IDLE").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    is_silent_for(&mut stream, Duration::from_secs(seconds));
+    echoes(&mut stream, FRAME);
+    echoes(&mut stream, &[5; 100_000]);
+}
+
+#[test]
+fn a_websocket_that_is_silent_for_too_long_is_closed_where_that_is_asked_for() {
+    let service = Service::new(echo);
+    let manager = Manager::start(&one(&format!("{}upgrade_timeout = \"2s\"\n", service.targets())));
+    let (_, mut stream) = upgrade(&manager, "");
+    // What moves, in either direction, is not silent.
+    for _ in 0..4 {
+        is_silent_for(&mut stream, Duration::from_millis(700));
+        echoes(&mut stream, FRAME);
+    }
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).unwrap();
+    assert!(rest.is_empty() || rest[0] == 0x88, "the end, or a frame that says so: {rest:?}");
 }
