@@ -6,6 +6,7 @@
 pub mod address;
 mod build;
 pub mod capability;
+pub mod cron;
 pub mod difference;
 pub mod expand;
 pub mod file;
