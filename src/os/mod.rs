@@ -3,6 +3,7 @@
 //! Start with [`spawn`] (a process is made), [`reap`] (its end is seen), [`tree`] (what else belongs to it).
 //! All `unsafe` of the program is in `sys`.
 
+pub mod alarm;
 pub mod binary;
 pub mod cgroup;
 pub mod clock;
@@ -28,6 +29,7 @@ pub mod reap;
 pub mod signals;
 pub mod sockets;
 pub mod spawn;
+pub mod stamps;
 pub mod steps;
 #[expect(unsafe_code, reason = "the one place for system calls that nobody wraps")]
 mod sys;
