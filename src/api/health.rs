@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::api::status::Schedule;
+
 /// The body of `/health`, `/health/UNIT`, `/livez` and `/readyz`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -36,4 +38,7 @@ pub struct HealthCheck {
     /// Why, when it does not pass.
     #[serde(skip_serializing_if = "String::is_empty", default)]
     pub output: String,
+    /// Its runs, if it is run by the clock.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub schedule: Option<Schedule>,
 }

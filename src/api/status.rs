@@ -18,7 +18,7 @@ pub struct UnitStatus {
     pub instance: Option<u32>,
     /// For people; may be empty.
     pub description: String,
-    /// `inactive` `waiting` `starting` `ready` `reloading` `stopping` `backoff` `completed` `failed`.
+    /// `inactive` `waiting` `starting` `ready` `reloading` `stopping` `backoff` `completed` `failed` `scheduled`.
     pub state: String,
     /// `unknown` `pass` `fail`.
     pub health: String,
@@ -75,6 +75,49 @@ pub struct UnitStatus {
     /// Addresses of the sockets that are held for it, by name.
     #[serde(default)]
     pub sockets: BTreeMap<String, String>,
+    /// If it is run by the clock.
+    #[serde(default)]
+    pub schedule: Option<Schedule>,
+}
+
+/// The runs of a unit with `[schedule]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Schedule {
+    /// `0 3 * * * UTC`, `every 5m`.
+    pub when: String,
+    /// When its next moment comes, without the random delay; RFC 3339. `null` while it is stopped.
+    pub next: Option<String>,
+    /// A run is under way.
+    pub running: bool,
+    /// A moment has come whose run follows that one.
+    pub queued: bool,
+    /// A moment has come, and its random delay is over in so many milliseconds.
+    pub delay_ms: Option<u64>,
+    /// The last run that is over.
+    pub last: Option<LastRun>,
+    /// Runs that have begun, those included that a person has asked for. Counted since svinit was started.
+    pub runs: u64,
+    /// Runs that have not ended well.
+    pub failed: u64,
+    /// Moments that have not become runs.
+    pub skipped: u64,
+}
+
+/// A run that is over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct LastRun {
+    /// It ended well.
+    pub ok: bool,
+    /// When it began; RFC 3339.
+    pub began: String,
+    /// When nothing of it was left; RFC 3339.
+    pub ended: String,
+    /// The time between, in milliseconds.
+    pub took_ms: u64,
+    /// How it ended, in words.
+    pub why: String,
 }
 
 /// A main process of a unit beside its own one.

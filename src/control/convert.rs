@@ -8,6 +8,7 @@ use crate::api::log::LogLine;
 use crate::api::status::{Aside, LastExit, SupervisorStatus, UnitStatus};
 use crate::http::moment;
 use crate::http::report::VERSION;
+use crate::http::schedule;
 use crate::lifecycle::event::ExitStatus;
 use crate::lifecycle::state::{self, Phase, UnitView};
 use crate::lifecycle::time::Time;
@@ -24,12 +25,13 @@ pub(crate) struct Measure {
 }
 
 pub(crate) fn unit(
-    info: &Info,
+    reader: &Reader,
     view: &UnitView,
     spec: Option<&UnitSpec>,
     measure: Option<Measure>,
     changed_on_disk: bool,
 ) -> UnitStatus {
+    let info = reader.info();
     let now = (info.clock)();
     UnitStatus {
         unit: view.name.to_string(),
@@ -63,6 +65,7 @@ pub(crate) fn unit(
         enabled: spec.is_some_and(|spec| spec.enabled),
         changed_on_disk,
         sockets: spec.map(sockets).unwrap_or_default(),
+        schedule: schedule::of(reader, view, spec),
     }
 }
 

@@ -47,13 +47,7 @@ pub(crate) async fn list(
         .filter(|view| is_wanted(&view.name))
         .map(|view| {
             let spec = set.units.get(&view.name).map(|spec| &**spec);
-            convert::unit(
-                reader.info(),
-                view,
-                spec,
-                measured.get(&view.name).copied(),
-                differs(reader, &view.name),
-            )
+            convert::unit(reader, view, spec, measured.get(&view.name).copied(), differs(reader, &view.name))
         })
         .collect();
     Ok(json(StatusCode::OK, &shown))
@@ -72,7 +66,7 @@ pub(crate) async fn show(
     let view = reader.unit(name.as_str()).ok_or_else(|| Refused::no_such_unit(name.as_str(), Vec::new()))?;
     let spec = set.units.get(&name).map(|spec| &**spec);
     let measure = measured.get(&name).copied();
-    Ok(json(StatusCode::OK, &convert::unit(reader.info(), &view, spec, measure, differs(reader, &name))))
+    Ok(json(StatusCode::OK, &convert::unit(reader, &view, spec, measure, differs(reader, &name))))
 }
 
 pub(crate) async fn definition(

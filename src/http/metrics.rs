@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::http::measured::Use;
 use crate::http::report;
-use crate::lifecycle::state::{Health, Label, Phase, UnitView};
+use crate::lifecycle::state::{Health, Label, Phase, Timing, UnitView};
 use crate::lifecycle::verdict::Verdict;
 use crate::runtime::handle::Reader;
 use crate::units::name::UnitName;
@@ -44,7 +44,7 @@ impl Form {
     }
 }
 
-const LABELS: [Label; 9] = [
+const LABELS: [Label; 10] = [
     Label::Inactive,
     Label::Waiting,
     Label::Starting,
@@ -54,6 +54,7 @@ const LABELS: [Label; 9] = [
     Label::Backoff,
     Label::Completed,
     Label::Failed,
+    Label::Scheduled,
 ];
 const HEALTHS: [Health; 3] = [Health::Unknown, Health::Pass, Health::Fail];
 const PHASES: [(Phase, &str); 3] =
@@ -66,6 +67,7 @@ pub(crate) fn render(form: Form, reader: &Reader, usage: &BTreeMap<UnitName, Use
     supervisor(&mut page, reader);
     totals(&mut page, reader);
     units(&mut page, reader, &reader.units());
+    schedules(&mut page, reader, &reader.units());
     trees(&mut page, usage);
     if form == Form::OpenMetrics {
         page.text.push_str("# EOF\n");
@@ -148,6 +150,63 @@ fn units(page: &mut Page, reader: &Reader, units: &[Arc<UnitView>]) {
         view.started.map(|at| micros(reader.info().wall_us(at)))
     });
 }
+
+/// Units that are run by the clock; without any there is nothing to say.
+fn schedules(page: &mut Page, reader: &Reader, units: &[Arc<UnitView>]) {
+    let timed: Vec<(&UnitName, &Timing)> =
+        units.iter().filter_map(|view| Some((&view.name, view.schedule.as_ref()?))).collect();
+    if timed.is_empty() {
+        return;
+    }
+    let counts: [(&str, &str, Count); 3] = [
+        ("svinit_schedule_runs", "Runs by the clock, or asked for, that have begun.", |timing| timing.runs),
+        ("svinit_schedule_runs_failed", "Those that have not ended well.", |timing| timing.failed),
+        ("svinit_schedule_skipped", "Moments that have not become runs.", |timing| timing.skipped),
+    ];
+    for (name, help, value) in counts {
+        page.counter(name, "", help);
+        for (unit, timing) in &timed {
+            page.total(name, &[("unit", unit.as_str())], value(timing));
+        }
+    }
+    let gauges: [(&str, &str, Gauge); 5] = [
+        ("svinit_schedule_running", "1 while a run is under way.", |_, timing, _| {
+            Some(if timing.began.is_some() { 1.0 } else { 0.0 })
+        }),
+        (
+            "svinit_schedule_last_run_success",
+            "1 when the last run ended well, 0 when it did not.",
+            |_, timing, _| timing.last.as_ref().map(|run| if run.is_well { 1.0 } else { 0.0 }),
+        ),
+        (
+            "svinit_schedule_last_run_end_time_seconds",
+            "When the last run was over, seconds since 1970.",
+            |reader, timing, _| timing.last.as_ref().map(|run| micros(reader.info().wall_us(run.ended))),
+        ),
+        ("svinit_schedule_last_run_duration_seconds", "How long the last run took.", |_, timing, _| {
+            timing.last.as_ref().map(|run| seconds(run.ended.since(run.began)))
+        }),
+        (
+            "svinit_schedule_next_time_seconds",
+            "When the next moment comes, seconds since 1970.",
+            |reader, _, unit| reader.next_run(unit).map(micros),
+        ),
+    ];
+    for (name, help, value) in gauges {
+        page.gauge(name, help);
+        for (unit, timing) in &timed {
+            if let Some(value) = value(reader, timing, unit) {
+                page.sample(name, &[("unit", unit.as_str())], value);
+            }
+        }
+    }
+}
+
+/// What is counted of one unit with a schedule.
+type Count = fn(&Timing) -> u64;
+
+/// What a gauge of one unit with a schedule shows.
+type Gauge = fn(&Reader, &Timing, &UnitName) -> Option<f64>;
 
 /// Name, help and value of a gauge.
 type Row = (&'static str, &'static str, fn(&Use) -> u64);

@@ -8,4 +8,5 @@ pub(crate) mod measured;
 pub(crate) mod metrics;
 pub(crate) mod moment;
 pub(crate) mod report;
+pub(crate) mod schedule;
 pub mod server;

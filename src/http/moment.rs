@@ -8,6 +8,11 @@ pub(crate) fn of(info: &Info, at: Time) -> String {
     format!("{:.3}", stamp(info.wall_us(at)))
 }
 
+/// Microseconds since 1970, with milliseconds.
+pub(crate) fn of_wall_ms(wall_us: i64) -> String {
+    format!("{:.3}", stamp(wall_us))
+}
+
 /// Microseconds since 1970, with microseconds.
 pub(crate) fn of_wall(wall_us: i64) -> String {
     format!("{:.6}", stamp(wall_us))

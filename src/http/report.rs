@@ -9,6 +9,7 @@ use hyper::header::{CACHE_CONTROL, CONTENT_TYPE};
 use hyper::http::Response;
 
 use crate::api::health::{HealthCheck, HealthReport};
+use crate::http::schedule;
 use crate::lifecycle::state::UnitView;
 use crate::lifecycle::verdict::{self, Boot, Judgement, Verdict};
 use crate::runtime::handle::Reader;
@@ -100,6 +101,7 @@ fn check(reader: &Reader, view: &UnitView, boot: Boot) -> HealthCheck {
         observed_value: view.label.as_str().to_owned(),
         time: crate::http::moment::of(reader.info(), view.since),
         output: judgement.why,
+        schedule: schedule::of(reader, view, reader.set().units.get(&view.name).map(|spec| &**spec)),
     }
 }
 

@@ -109,6 +109,7 @@ impl Errand {
             | Event::MainNotFound { .. }
             | Event::Signed { .. }
             | Event::Measured { .. }
+            | Event::Due { .. }
             | Event::Asked { .. }
             | Event::ShutdownAsked { .. } => None,
         }

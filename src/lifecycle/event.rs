@@ -183,6 +183,15 @@ pub enum Event {
         /// Bytes.
         memory: u64,
     },
+    /// Moments of a unit's `[schedule]` have come.
+    Due {
+        /// Which.
+        unit: UnitName,
+        /// The last of them is now.
+        is_on_time: bool,
+        /// Others, which passed while nobody looked.
+        missed: u32,
+    },
     /// A person has asked for something. Answered by `Action::Answer` for each unit, then `Action::JobDone`.
     Asked {
         /// Chosen by the caller, never reused.
@@ -212,7 +221,7 @@ impl Event {
             | Self::MainNotFound { run, .. }
             | Self::Signed { run, .. }
             | Self::Measured { run, .. } => Some(*run),
-            Self::Tick | Self::Asked { .. } | Self::ShutdownAsked { .. } => None,
+            Self::Tick | Self::Due { .. } | Self::Asked { .. } | Self::ShutdownAsked { .. } => None,
         }
     }
 }

@@ -57,7 +57,7 @@ impl Jobs {
                     if planted(Bug::FailedReplacementIsWell) { Ok(()) } else { Err(unwell.clone()) };
                 self.answer_where(unit, |expect| matches!(expect, Expect::Up { .. }), &refused, out);
             }
-            Note::LookAgain | Note::Ended | Note::Restarting | Note::ShutDown { .. } => {}
+            Note::LookAgain | Note::Ended | Note::Restarting | Note::RunBegins | Note::ShutDown { .. } => {}
         }
     }
 
@@ -182,6 +182,13 @@ fn judge_up(units: &Units, unit: &Unit, after: RunId, now: Time) -> Option<Outco
     let name = unit.name();
     if unit.goal == Goal::Down {
         return Some(no(name, "was stopped meanwhile".to_owned()));
+    }
+    if matches!(unit.state, State::Scheduled) {
+        // Its run is over; or it is armed, which is all that an update asks of it.
+        return Some(match &unit.timed.last {
+            Some(run) if !run.is_well => Outcome { said: unit.said.clone(), ..no(name, run.why.clone()) },
+            Some(_) | None => yes(name, unit.why.clone()),
+        });
     }
     if unit.is_up() && unit.latest > after {
         return Some(yes(name, unit.why.clone()));

@@ -5,6 +5,7 @@
 //!
 //! Read `event` and `action` first (all that goes in and comes out), then `unit` with its diagram, then `supervisor`. A unit
 //! that is replaced without a gap is two for a while: `succession`. The instances of a group take turns: `roll`.
+//! What is run by the clock has its moments in `schedule`.
 
 pub mod action;
 mod backoff;
@@ -21,6 +22,7 @@ pub mod recovery;
 mod roll;
 mod running;
 pub mod saved;
+pub mod schedule;
 #[cfg(test)]
 mod sim;
 mod start;

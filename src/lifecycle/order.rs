@@ -135,6 +135,7 @@ fn required_blocks(units: &Units, other: &Unit) -> &'static str {
         Label::Backoff => "keeps failing",
         Label::Inactive if other.held => "was stopped",
         Label::Inactive => "is not running",
+        Label::Scheduled => "is run by the clock",
         Label::Waiting if is_stuck(units, other) => "cannot start",
         Label::Waiting => "waits itself",
         Label::Starting => "is starting",
@@ -164,7 +165,7 @@ fn whole_blocks(other: &Unit) -> Option<&'static str> {
 /// It is as far as it comes for now: nobody is helped by waiting for it.
 pub(super) fn has_settled(units: &Units, unit: &Unit) -> bool {
     match unit.state {
-        State::Completed | State::Failed | State::Backoff { .. } => true,
+        State::Completed | State::Failed | State::Scheduled | State::Backoff { .. } => true,
         State::Ready(_) => unit.pending.is_none(),
         State::Inactive => unit.goal == Goal::Down,
         State::Waiting => is_stuck(units, unit),
@@ -183,13 +184,19 @@ pub(super) fn stuck_on<'a>(units: &'a Units, unit: &'a Unit) -> Option<&'a Unit>
     let wholes = unit.spec.part_of.iter().filter_map(|name| units.get(name)).filter(|whole| whole.held);
     requires
         .filter_map(|other| match other.label() {
-            Label::Failed | Label::Backoff => Some(other),
+            Label::Failed | Label::Backoff | Label::Scheduled => Some(other),
             Label::Inactive => (other.goal == Goal::Down).then_some(other),
             Label::Waiting | Label::Completed => stuck_on(units, other),
             Label::Starting | Label::Ready | Label::Reloading | Label::Stopping => None,
         })
         .chain(wholes)
         .next()
+}
+
+/// One that it requires has failed for good.
+pub(super) fn has_lost_a_requirement(units: &Units, unit: &Unit) -> bool {
+    let is_lost = |other: &Unit| matches!(other.state, State::Failed) || has_lost_a_requirement(units, other);
+    unit.spec.requires.iter().filter_map(|name| units.get(name)).any(is_lost)
 }
 
 /// What it is stuck on, in words.

@@ -125,6 +125,18 @@ pub(super) enum Bug {
     HandOverForgetsCounts,
     /// What is handed over has no deadlines.
     HandOverForgetsDeadlines,
+    /// A moment of a schedule starts a unit that a person has stopped.
+    MomentStartsStopped,
+    /// A moment that comes while a run is under way is skipped, and not counted.
+    SkipUncounted,
+    /// A moment that was queued is forgotten when the run before it is over.
+    QueueForgotten,
+    /// A moment does not end the run that it is to end.
+    KillForgotten,
+    /// One that is run by the clock has done its work with its first run.
+    FirstRunIsLast,
+    /// A run by the clock begins whatever became of the one before.
+    OverlapIgnored,
     /// After a crash of svinit, what it had just heard is forgotten.
     CrashForgetsNews,
     /// After a crash, the end of a process that nobody saw is not told.

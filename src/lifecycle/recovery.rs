@@ -66,6 +66,8 @@ impl Found {
         let is_of_use = |event: &Event| match event {
             // Whoever was asked is asked again.
             Event::Tick | Event::Passed { .. } | Event::NotPassed { .. } => false,
+            // Whoever keeps the calendar wrote down which of them had been told, and tells the others again.
+            Event::Due { .. } => false,
             Event::ShutdownAsked { .. } => true,
             Event::Asked { .. } => again == Again::Everything,
             Event::Spawned { .. }

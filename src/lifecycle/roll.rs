@@ -261,6 +261,7 @@ impl Supervisor {
             State::Ready(_) => unit.health() == Health::Fail,
             State::Inactive
             | State::Completed
+            | State::Scheduled
             | State::Waiting
             | State::Gate(_)
             | State::Preparing(_)
@@ -421,7 +422,7 @@ fn wellness(unit: &Unit) -> Health {
 fn is_on_its_way(supervisor: &Supervisor, unit: &Unit) -> bool {
     match unit.state {
         State::Ready(_) => unit.pending.is_some() || unit.is_being_replaced(),
-        State::Completed | State::Failed => false,
+        State::Completed | State::Failed | State::Scheduled => false,
         State::Waiting => !order::is_stuck(&supervisor.units, unit),
         State::Inactive | State::Gate(_) | State::Preparing(_) | State::Starting(_) | State::Stopping(_) => {
             true

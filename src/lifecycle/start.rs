@@ -309,6 +309,7 @@ impl Unit {
             | Event::NotPassed { .. }
             | Event::Measured { .. }
             | Event::Tick
+            | Event::Due { .. }
             | Event::Asked { .. }
             | Event::ShutdownAsked { .. } => {}
         }

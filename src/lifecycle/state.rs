@@ -29,6 +29,8 @@ pub enum Label {
     Completed,
     /// Ended for good, not well.
     Failed,
+    /// Run by the clock, and between two runs.
+    Scheduled,
 }
 
 impl Label {
@@ -45,6 +47,7 @@ impl Label {
             Self::Backoff => "backoff",
             Self::Completed => "completed",
             Self::Failed => "failed",
+            Self::Scheduled => "scheduled",
         }
     }
 
@@ -101,6 +104,38 @@ pub struct Aside {
     pub label: Label,
 }
 
+/// How a run by the clock was, be it that its moment had come or that a person asked for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastRun {
+    /// When it began, with all that it had to wait for.
+    pub began: Time,
+    /// When nothing of it was left.
+    pub ended: Time,
+    /// It ended well.
+    pub is_well: bool,
+    /// How it ended, in words.
+    pub why: String,
+}
+
+/// The runs of a unit with a schedule.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Timing {
+    /// A moment has come, and its run begins then.
+    pub delayed: Option<Time>,
+    /// A moment has come whose run follows the present one.
+    pub queued: bool,
+    /// A run is under way since.
+    pub began: Option<Time>,
+    /// How the last one was.
+    pub last: Option<LastRun>,
+    /// Runs that have begun.
+    pub runs: u64,
+    /// Runs that have not ended well.
+    pub failed: u64,
+    /// Moments that have not become runs.
+    pub skipped: u64,
+}
+
 /// Everything that may be shown about a unit, without its secrets.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UnitView {
@@ -146,6 +181,8 @@ pub struct UnitView {
     pub stop_took: Option<Duration>,
     /// While it is replaced without a gap: the new one, and old ones that are on their way down.
     pub beside: Vec<Aside>,
+    /// If it is run by the clock.
+    pub schedule: Option<Timing>,
 }
 
 /// What svinit as a whole is doing.

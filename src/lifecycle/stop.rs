@@ -520,7 +520,11 @@ impl Unit {
         let why = std::mem::take(&mut self.why);
         match after {
             After::StayDown => self.enter(State::Inactive, why, cx),
-            After::StartAgain => self.enter(State::Waiting, why, cx),
+            After::StartAgain => {
+                let is_well = self.is_success(cause);
+                self.begin_run_again(is_well, &why, cx.now);
+                self.enter(State::Waiting, why, cx);
+            }
             After::Judge if self.goal == Goal::Down => self.enter(State::Inactive, why, cx),
             After::Judge => self.judge(cause, why, cx),
         }
@@ -537,6 +541,9 @@ impl Unit {
             self.retries.clear();
             return self.enter(State::Completed, why, cx);
         }
+        if self.is_overtaken() {
+            return self.enter(State::Failed, why, cx);
+        }
         if let Cause::Ended(ExitStatus::Code(code)) = cause
             && spec.restart.permanent_codes.contains(&code)
             && !planted(Bug::PermanentCodeIgnored)
@@ -547,7 +554,7 @@ impl Unit {
             return self.enter(State::Failed, why, cx);
         }
         if self.paused && !planted(Bug::PausedStillRestarts) {
-            self.start_on_resume = true;
+            self.start_on_resume = !self.is_timed();
             return self.enter(State::Failed, format!("{why}; paused, so it is not started again"), cx);
         }
         if cause == Cause::Spawn(SpawnCause::NoResources) {
@@ -560,6 +567,10 @@ impl Unit {
             Next::HalfOpen(until) => {
                 let limit =
                     format!("{} restarts within {}", spec.restart.limit, why::span(spec.restart.window));
+                if self.is_timed() {
+                    // It is tried again at its next moment.
+                    return self.enter(State::Failed, format!("{why}; {limit} did not help"), cx);
+                }
                 self.back_off(until, format!("{why}; {limit} did not help"), cx);
             }
             Next::Limit(on_limit) => {

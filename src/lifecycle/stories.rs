@@ -7,6 +7,7 @@ mod answers;
 mod edges;
 mod replacing;
 mod rolls;
+mod schedules;
 mod speaking;
 mod updates;
 mod words;
@@ -190,6 +191,10 @@ impl Story {
                 let signal = SignalName("USR1".to_owned());
                 let command = Command::Signal { units: names(units), signal, whom: Whom::Main };
                 Event::Asked { job: JobId(self.jobs), command }
+            }
+            ["due", of] => Event::Due { unit: name(of), is_on_time: true, missed: 0 },
+            ["missed", of, count] => {
+                Event::Due { unit: name(of), is_on_time: false, missed: count.parse().unwrap() }
             }
             ["shutdown"] => Event::ShutdownAsked { why: "SIGTERM".to_owned() },
             [verb, units @ ..] => {

@@ -215,7 +215,7 @@ impl Unit {
             | State::Preparing(_)
             | State::Starting(_)
             | State::Stopping(_) => Standing::Coming,
-            State::Inactive | State::Completed | State::Failed | State::Backoff { .. } => {
+            State::Inactive | State::Completed | State::Failed | State::Scheduled | State::Backoff { .. } => {
                 Standing::Failed(Unwell { why: self.why.clone(), said: self.said.clone() })
             }
         }

@@ -155,7 +155,8 @@ impl Supervisor {
         for name in &enabled {
             self.start(name, Who::Boot);
         }
-        self.booting = self.units.values().filter(|u| u.goal == Goal::Up).map(|u| u.name().clone()).collect();
+        let is_coming_up = |unit: &&Unit| unit.goal == Goal::Up && !unit.is_timed();
+        self.booting = self.units.values().filter(is_coming_up).map(|unit| unit.name().clone()).collect();
         self.came_to_rest = true;
         self.settle()
     }
@@ -172,6 +173,7 @@ impl Supervisor {
             Event::Tick => self.on_tick(),
             Event::Asked { job, command } => self.on_asked(job, &command),
             Event::ShutdownAsked { why } => self.on_shutdown_asked(why),
+            Event::Due { unit, is_on_time, missed } => self.on_due(&unit, is_on_time, missed),
             Event::Spawned { .. }
             | Event::SpawnFailed { .. }
             | Event::Exited { .. }
@@ -306,6 +308,12 @@ impl Supervisor {
         }
     }
 
+    fn on_due(&mut self, name: &UnitName, is_on_time: bool, missed: u32) {
+        if self.ending.is_none() && !self.leaving.contains(name) {
+            self.with(name, |unit, cx| unit.on_due(is_on_time, missed, cx));
+        }
+    }
+
     fn on_run(&mut self, event: &Event) {
         // What is about a run that is over is about nobody.
         if let Some(owner) = event.run().and_then(|run| self.runs.owner.get(&run)).cloned() {
@@ -350,6 +358,7 @@ impl Supervisor {
                 let reach = self.units.get(name).map_or(Reach::Alone, |unit| unit.reach);
                 self.restart_along(name, reach);
             }
+            Note::RunBegins => self.start_needs(name),
             Note::ShutDown { status, why } => self.shut_down(*status, why.clone()),
             Note::Reloaded(_) | Note::NotRestarted(_) => {}
         }
@@ -524,6 +533,10 @@ impl Supervisor {
                 continue;
             }
             let spec = Arc::clone(&unit.spec);
+            if who.only_arms(unit) {
+                self.with(&name, |unit, cx| unit.ask_start(who, cx));
+                continue;
+            }
             to_start.extend(spec.requires.iter().map(|need| (need.clone(), Who::Unit)));
             let wanted =
                 spec.wants.iter().filter(|want| self.units.get(*want).is_some_and(|unit| !unit.held));
@@ -541,6 +554,35 @@ impl Supervisor {
             self.with(&name, |unit, cx| unit.ask_start(who, cx));
             self.queue.insert(name);
         }
+    }
+
+    /// A run by the clock has begun: what it builds on is started as far as it is at rest. Nobody's word is overruled by that:
+    /// what a person has stopped, what has failed and what conflicts with something that runs stays as it is.
+    fn start_needs(&mut self, name: &UnitName) {
+        let mut needs = self.needs(name);
+        while let Some(need) = needs.pop() {
+            if self.units.get(&need).is_some_and(|unit| self.may_be_pulled(unit)) {
+                needs.extend(self.needs(&need));
+                self.with(&need, |unit, cx| unit.ask_start(Who::Unit, cx));
+                self.queue.insert(need);
+            }
+        }
+    }
+
+    fn needs(&self, name: &UnitName) -> Vec<UnitName> {
+        self.spec(name).map(|spec| [&spec.requires[..], &spec.wants].concat()).unwrap_or_default()
+    }
+
+    fn may_be_pulled(&self, unit: &Unit) -> bool {
+        let is_at_rest = matches!(unit.state, State::Inactive) && unit.goal == Goal::Down;
+        let mut rivals = unit.spec.conflicts.iter().filter_map(|rival| self.units.get(rival));
+        is_at_rest && !self.is_lost(unit) && rivals.all(|rival| rival.goal == Goal::Down)
+    }
+
+    /// It, or something that it requires, comes up at a person's word only.
+    fn is_lost(&self, unit: &Unit) -> bool {
+        let mut below = unit.spec.requires.iter().filter_map(|need| self.units.get(need));
+        unit.held || matches!(unit.state, State::Failed) || below.any(|need| self.is_lost(need))
     }
 
     /// Stops units at a person's word. What requires them goes first, and comes back when they do.
@@ -783,6 +825,8 @@ impl Supervisor {
     fn may_still_run(&self, unit: &Unit) -> bool {
         match unit.state {
             State::Inactive | State::Completed | State::Failed => !unit.is_down(),
+            // Without what it requires none of its runs comes to anything.
+            State::Scheduled => !order::has_lost_a_requirement(&self.units, unit),
             State::Waiting => !order::is_stuck(&self.units, unit),
             State::Backoff { .. }
             | State::Gate(_)

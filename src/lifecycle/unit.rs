@@ -15,6 +15,8 @@
 //! and `post_stop` runs, so that a replacement never meets what its predecessor left behind. Easy to get wrong: an
 //! event may be about a run that is over. [`Unit::on_event`] compares run numbers before anything else.
 //!
+//! A unit with `[schedule]` ends in `Scheduled` instead of `Completed` and `Failed`; see `schedule`.
+//!
 //! The way up is in `start`, life in `running`, the way down in `stop`.
 
 use std::collections::BTreeSet;
@@ -30,6 +32,7 @@ use crate::lifecycle::event::{Event, Pid, Reach, RunId, Whom};
 use crate::lifecycle::planted::{Bug, planted};
 use crate::lifecycle::running::Ready;
 use crate::lifecycle::saved;
+use crate::lifecycle::schedule::Timed;
 use crate::lifecycle::start::{Gate, Preparing, Starting};
 use crate::lifecycle::state::{Aside, Health, Label, LastExit, UnitView};
 use crate::lifecycle::stop::{After, Cause, Stopping};
@@ -107,6 +110,8 @@ pub(super) enum Note {
     /// The restart that was asked for does not come: its test has said no, or the new one did not come up. The old
     /// process stays.
     NotRestarted(Unwell),
+    /// A run by the clock has begun: what it needs is to run as well.
+    RunBegins,
     /// Everything is to end with this status: a limit or a health check says so.
     ShutDown {
         /// For the container.
@@ -180,6 +185,7 @@ pub(super) enum State {
     Inactive,
     Completed,
     Failed,
+    Scheduled,
     /// `has_leave`: the bound on all restarts together was asked, and `until` is its answer.
     Backoff {
         until: Time,
@@ -244,6 +250,9 @@ pub(super) struct Unit {
     pub(super) reach: Reach,
     /// While it is replaced without a gap.
     pub(super) beside: Beside,
+    /// If it is run by the clock.
+    #[serde(default)]
+    pub(super) timed: Timed,
 }
 
 /// What was last reported.
@@ -257,6 +266,8 @@ pub(super) struct Seen {
     restarts: u32,
     flags: [bool; 3],
     beside: Vec<Aside>,
+    #[serde(default)]
+    timing: Option<Timed>,
 }
 
 impl Unit {
@@ -291,6 +302,7 @@ impl Unit {
             reach: Reach::Alone,
             is_unsaved: false,
             beside: Beside::default(),
+            timed: Timed::default(),
         }
     }
 
@@ -302,6 +314,7 @@ impl Unit {
     pub(super) fn on_event(&mut self, event: &Event, cx: &mut Cx<'_>) {
         self.on_own_event(event, cx);
         self.each_beside(cx, |unit, cx| unit.on_own_event(event, cx));
+        self.watch_delay(cx);
     }
 
     fn on_own_event(&mut self, event: &Event, cx: &mut Cx<'_>) {
@@ -313,7 +326,7 @@ impl Unit {
             self.leftovers.remove(run);
         }
         match &self.state {
-            State::Inactive | State::Completed | State::Failed | State::Waiting => {}
+            State::Inactive | State::Completed | State::Failed | State::Scheduled | State::Waiting => {}
             State::Backoff { until, .. } => {
                 if cx.now >= *until && (!self.paused || planted(Bug::PausedStillRestarts)) {
                     self.try_again(cx);
@@ -330,8 +343,7 @@ impl Unit {
     /// Goes to `state`, for the reason `why`.
     pub(super) fn enter(&mut self, state: State, why: impl Into<String>, cx: &Cx<'_>) {
         let was = self.label();
-        self.state = state;
-        self.why = why.into();
+        (self.state, self.why) = self.rest_of(state, why.into(), cx.now);
         if self.label() != was {
             self.since = cx.now;
         }
@@ -348,10 +360,12 @@ impl Unit {
             self.retries.clear();
             self.restarts = u32::from(planted(Bug::CountPersonStart));
         }
+        let only_arms = who.only_arms(self);
         match &mut self.state {
+            State::Inactive if only_arms => self.enter(State::Scheduled, who.why(), cx),
             State::Inactive | State::Failed | State::Backoff { .. } => self.wait(who, cx),
             // A oneshot that another unit needs has done its work; a person who asks wants it done again.
-            State::Completed if who == Who::Person => self.wait(who, cx),
+            State::Completed | State::Scheduled if who == Who::Person => self.wait(who, cx),
             // A person's word stands above what the unit's policy would say about its end.
             State::Stopping(stopping)
                 if stopping.after == After::StayDown
@@ -364,6 +378,7 @@ impl Unit {
                 self.pending = None;
             }
             State::Completed
+            | State::Scheduled
             | State::Waiting
             | State::Gate(_)
             | State::Preparing(_)
@@ -375,24 +390,23 @@ impl Unit {
 
     fn wait(&mut self, who: Who, cx: &Cx<'_>) {
         self.start_on_resume = false;
-        let why = match who {
-            Who::Boot => "enabled at boot",
-            Who::Person => "start was asked for",
-            Who::Update => "came with an update",
-            Who::Unit => "another unit needs it",
-        };
-        self.enter(State::Waiting, why, cx);
+        self.begin_asked_run(cx.now);
+        self.enter(State::Waiting, who.why(), cx);
     }
 
     /// It is to end; those that build on it come first, see `Supervisor::settle`.
     pub(super) fn ask_stop(&mut self, after: After, why: &str, cx: &mut Cx<'_>) {
         if after == After::StayDown {
             self.goal = Goal::Down;
+            self.disarm();
         }
         // Whatever stops it is not to leave another one of it behind.
         self.withdraw_successor(why, cx);
         match &mut self.state {
             State::Inactive => {}
+            // Between two runs there is nothing that could begin anew.
+            State::Scheduled if after == After::StartAgain => {}
+            State::Scheduled => self.enter(State::Inactive, why, cx),
             State::Completed | State::Failed | State::Backoff { .. } | State::Waiting => match after {
                 After::StartAgain => self.enter(State::Waiting, why, cx),
                 After::StayDown | After::Judge => self.enter(State::Inactive, why, cx),
@@ -429,6 +443,7 @@ impl Unit {
             State::Inactive => Label::Inactive,
             State::Completed => Label::Completed,
             State::Failed => Label::Failed,
+            State::Scheduled => Label::Scheduled,
             State::Backoff { .. } => Label::Backoff,
             State::Waiting | State::Gate(_) => Label::Waiting,
             State::Preparing(_) | State::Starting(_) => Label::Starting,
@@ -444,6 +459,7 @@ impl Unit {
             State::Inactive
             | State::Completed
             | State::Failed
+            | State::Scheduled
             | State::Backoff { .. }
             | State::Waiting
             | State::Gate(_)
@@ -461,6 +477,7 @@ impl Unit {
             State::Inactive
             | State::Completed
             | State::Failed
+            | State::Scheduled
             | State::Backoff { .. }
             | State::Waiting
             | State::Gate(_)
@@ -481,9 +498,12 @@ impl Unit {
     /// The same, whoever is beside it.
     pub(super) fn is_down_itself(&self) -> bool {
         match self.state {
-            State::Inactive | State::Completed | State::Failed | State::Backoff { .. } | State::Waiting => {
-                self.tidying.is_done()
-            }
+            State::Inactive
+            | State::Completed
+            | State::Failed
+            | State::Scheduled
+            | State::Backoff { .. }
+            | State::Waiting => self.tidying.is_done(),
             State::Gate(_)
             | State::Preparing(_)
             | State::Starting(_)
@@ -504,8 +524,11 @@ impl Unit {
 
     /// Calls `f` with every moment that it waits for itself.
     fn each_own_deadline(&mut self, f: &mut dyn FnMut(&mut Time)) {
+        if let Some(at) = &mut self.timed.at {
+            f(at);
+        }
         match &mut self.state {
-            State::Inactive | State::Completed | State::Failed | State::Waiting => {}
+            State::Inactive | State::Completed | State::Failed | State::Scheduled | State::Waiting => {}
             State::Backoff { until, .. } if !self.paused => f(until),
             State::Backoff { .. } => {}
             State::Gate(gate) => gate.each_deadline(f),
@@ -547,8 +570,14 @@ impl Unit {
             restarts: self.restarts,
             flags: [self.held, self.paused, self.goal == Goal::Up],
             beside: self.beside.shown(),
+            timing: self.is_timed().then(|| self.timed.clone()),
         };
         let run = self.main().map(|main| main.run);
+        let skipped = |seen: &Seen| seen.timing.as_ref().map_or(0, |timed| timed.skipped);
+        let has_skipped = self
+            .seen
+            .as_ref()
+            .is_some_and(|(before, _)| before.label == seen.label && skipped(before) < skipped(&seen));
         if self.seen.as_ref().is_some_and(|(before, _)| *before == seen) {
             return;
         }
@@ -569,7 +598,7 @@ impl Unit {
             health: seen.health,
             run_was,
             run,
-            why: seen.why.clone(),
+            why: if has_skipped { self.timed.skipped_why.clone() } else { seen.why.clone() },
         }));
         self.seen = Some((seen, run));
     }
@@ -607,6 +636,7 @@ impl Unit {
             start_took: self.start_took,
             stop_took: self.stop_took,
             beside: self.beside.shown(),
+            schedule: self.timing(),
         }
     }
 
@@ -614,6 +644,7 @@ impl Unit {
     pub(super) fn reset(&mut self, cx: &Cx<'_>) {
         self.retries.clear();
         self.restarts = 0;
+        self.forget_failed_run();
         if matches!(self.state, State::Failed) {
             self.goal = Goal::Down;
             self.enter(State::Inactive, "reset was asked for", cx);
@@ -634,4 +665,21 @@ pub(super) enum Who {
     Person,
     Unit,
     Update,
+}
+
+impl Who {
+    fn why(self) -> &'static str {
+        match self {
+            Self::Boot => "enabled at boot",
+            Self::Person => "start was asked for",
+            Self::Update => "came with an update",
+            Self::Unit => "another unit needs it",
+        }
+    }
+
+    /// It is not run yet: its schedule says when.
+    pub(super) fn only_arms(self, unit: &Unit) -> bool {
+        let is_early = unit.spec.schedule.as_ref().is_some_and(|rule| !rule.at_start);
+        is_early && matches!(self, Self::Boot | Self::Update)
+    }
 }

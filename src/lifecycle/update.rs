@@ -155,7 +155,9 @@ impl Supervisor {
             let needs_process = |key: &KeyChange| key.change == Change::Restart;
             let spec = Arc::clone(spec);
             self.with(name, |unit, _| {
-                let restarts = returns || difference::keys(&unit.spec, &spec).iter().any(needs_process);
+                let by_clock = unit.is_timed() && spec.schedule.is_some();
+                let restarts =
+                    returns || !by_clock && difference::keys(&unit.spec, &spec).iter().any(needs_process);
                 unit.coming = Some(Coming { spec, restarts, waits: false });
             });
         }
@@ -223,6 +225,12 @@ impl Supervisor {
                 });
                 Ok(self.queue_up(name, Kind::Renew, Reach::Alone))
             }
+            UnitChange::Changed(_)
+                if is_wanted && unit.is_timed() && unit.spec_to_come().schedule.is_some() =>
+            {
+                let when = if unit.coming.is_some() { "from its next run on" } else { "in force" };
+                Err(job::yes(name, format!("changed, {when}")))
+            }
             UnitChange::Changed(_) if !is_wanted => {
                 Err(job::yes(name, "changed; in force when it is next started".to_owned()))
             }
@@ -252,7 +260,8 @@ impl Supervisor {
             });
         }
         let was_active = !unit.is_down();
-        self.with(name, |unit, cx| unit.ask_start(Who::Person, cx));
+        let who = if coming.schedule.is_some() { Who::Update } else { Who::Person };
+        self.with(name, |unit, cx| unit.ask_start(who, cx));
         self.queue.insert(name.clone());
         if was_active {
             self.restart_active(name, why);
@@ -338,6 +347,7 @@ impl Unit {
             State::Inactive
             | State::Completed
             | State::Failed
+            | State::Scheduled
             | State::Backoff { .. }
             | State::Waiting
             | State::Gate(_)
@@ -353,9 +363,12 @@ impl Unit {
         let Some(Coming { restarts, waits, .. }) = self.coming else { return };
         let may = match &self.state {
             _ if waits => false,
-            State::Inactive | State::Completed | State::Failed | State::Backoff { .. } | State::Waiting => {
-                true
-            }
+            State::Inactive
+            | State::Completed
+            | State::Failed
+            | State::Scheduled
+            | State::Backoff { .. }
+            | State::Waiting => true,
             State::Ready(ready) => !restarts && self.pending.is_none() && !ready.is_busy(),
             State::Gate(_) | State::Preparing(_) | State::Starting(_) | State::Stopping(_) => false,
         };
@@ -367,6 +380,7 @@ impl Unit {
         };
         let old = std::mem::replace(&mut self.spec, Arc::clone(&spec));
         cx.out.push(Action::Define { spec: Arc::clone(&spec) });
+        self.take_schedule(cx);
         let State::Ready(ready) = &mut self.state else { return };
         if old.health != spec.health {
             if let Some(watch) = &mut ready.health {

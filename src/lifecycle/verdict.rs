@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::lifecycle::state::{Health, Label, Phase, UnitView};
+use crate::lifecycle::state::{Health, Label, Phase, Timing, UnitView};
 
 /// How well something is. Ordered: the worse is the greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,6 +72,7 @@ impl Boot {
 ///
 /// | | |
 /// |---|---|
+/// | run by the clock, and wanted | pass; warn when its last run failed, or one waits or is tried again |
 /// | paused by a person | warn: nobody watches it, so nothing it shows can be relied upon |
 /// | its health check fails | fail |
 /// | ready, reloading or completed | pass |
@@ -85,6 +86,9 @@ pub fn of_unit(view: &UnitView, boot: Boot) -> Judgement {
     let wanted = view.wanted;
     if view.paused {
         return Judgement::new(Verdict::Warn, told("paused", &view.why));
+    }
+    if let Some(timing) = view.schedule.as_ref().filter(|_| wanted) {
+        return of_runs(view, timing);
     }
     if view.label.is_up() {
         return if view.health == Health::Fail {
@@ -102,6 +106,19 @@ pub fn of_unit(view: &UnitView, boot: Boot) -> Judgement {
         return Judgement::new(Verdict::Warn, seen);
     }
     Judgement::pass()
+}
+
+/// Nobody is served by a unit that is run by the clock, so nobody has to go elsewhere; but a person should know.
+fn of_runs(view: &UnitView, timing: &Timing) -> Judgement {
+    if view.label == Label::Backoff || !view.waits_for.is_empty() {
+        return Judgement::new(Verdict::Warn, told(view.label.as_str(), &view.why));
+    }
+    match &timing.last {
+        Some(run) if !run.is_well => {
+            Judgement::new(Verdict::Warn, format!("its last run failed: {}", run.why))
+        }
+        Some(_) | None => Judgement::pass(),
+    }
 }
 
 /// The worst of all, in the order in which `units` come: the first of the worst gives the reason, with the number of

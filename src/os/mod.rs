@@ -38,3 +38,4 @@ pub mod terminal;
 pub mod tree;
 pub mod usage;
 pub mod user;
+pub mod zone;

@@ -27,6 +27,7 @@ use crate::os::outer::Outer;
 use crate::os::own;
 use crate::os::poll;
 use crate::os::signals::Signals;
+use crate::runtime::arming;
 use crate::runtime::clients::{Rejoined, SavedClient};
 use crate::runtime::handle::{Ask, Board, Counters, Logs, Reader};
 use crate::runtime::hands::Hands;
@@ -211,6 +212,7 @@ impl Driver {
         }
         let own = earliest(self.hands.again_at(), self.upgrade_due());
         let own = earliest(own, self.hands.strays_until());
+        let own = earliest(own, self.hands.arming.due());
         let due = due(earliest(self.supervisor.next_deadline(), own));
         tokio::select! {
             biased;
@@ -241,6 +243,7 @@ impl Driver {
         }
         self.collect_asks();
         self.look_at_rehearsal();
+        self.hands.look_at_calendar();
     }
 
     pub(super) fn collect_asks(&mut self) {
@@ -380,13 +383,16 @@ impl Driver {
         let is_own = self.hands.setting.role == Role::Command && view.last_exit.is_some();
         let level = if is_own { LogLevel::Debug } else { level };
         self.hands.pump.say(Some(&report.unit), level, &text);
-        if matches!(view.label, Label::Inactive | Label::Completed | Label::Failed) {
+        if matches!(view.label, Label::Inactive | Label::Completed | Label::Failed | Label::Scheduled) {
             self.hands.withdraw_group(&report.unit);
             self.hands.signs.let_go(&report.unit, &Which::All);
             if self.supervisor.phase() == Phase::Stopping {
                 // Nobody will serve any more: who comes now is to be told so, not to wait.
                 self.hands.release_sockets(&report.unit);
             }
+        }
+        if view.schedule.is_some() {
+            self.hands.heed_schedule(&view, self.supervisor.phase());
         }
         let _ = self.board.change(now, report.was, report.health_was, view);
     }
@@ -408,6 +414,10 @@ impl Driver {
         if counters != self.counters {
             self.counters = counters;
             self.board.set_counters(counters);
+        }
+        self.hands.set_alarm();
+        if let Some(next) = self.hands.arming.calendar.take_change(arming::now) {
+            self.board.set_next_runs(next);
         }
         self.hands.lift_barriers();
         // At the end there is more to say; then all of it is written together.

@@ -115,6 +115,8 @@ struct BoardState {
     change_id: u64,
     feed: Feed,
     counters: Counters,
+    /// Of units that are run by the clock: microseconds since 1970.
+    next_runs: BTreeMap<UnitName, i64>,
 }
 
 /// Totals for `/metrics`.
@@ -151,6 +153,7 @@ impl Board {
             phase: Phase::Booting,
             change_id: 0,
             counters: Counters::default(),
+            next_runs: BTreeMap::new(),
             feed: Feed::Unasked,
         };
         Arc::new(Self { state: Mutex::new(state), info })
@@ -239,6 +242,11 @@ impl Board {
         Arc::make_mut(&mut state.sources).remove(unit);
     }
 
+    /// Shows when the next moment of each unit with a schedule comes. Called by the driver only.
+    pub fn set_next_runs(&self, next: BTreeMap<UnitName, i64>) {
+        self.lock().next_runs = next;
+    }
+
     /// Called by the driver only.
     pub fn set_counters(&self, counters: Counters) {
         self.lock().counters = counters;
@@ -319,6 +327,12 @@ impl Reader {
     #[must_use]
     pub fn phase(&self) -> Phase {
         self.board.lock().phase
+    }
+
+    /// When the next moment of a unit comes that is run by the clock, microseconds since 1970 by the wall clock.
+    #[must_use]
+    pub fn next_run(&self, unit: &UnitName) -> Option<i64> {
+        self.board.lock().next_runs.get(unit).copied()
     }
 
     /// Totals.

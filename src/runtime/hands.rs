@@ -21,8 +21,10 @@ use crate::os::own::{self, Given};
 use crate::os::pidfd::PidFd;
 use crate::os::poll::Poller;
 use crate::os::spawn::Spawners;
+use crate::os::stamps::Stamps;
 use crate::os::terminal::Lent;
 use crate::os::tree::Trees;
+use crate::runtime::arming::{ALARM_TOKEN, Arming};
 use crate::runtime::closing::{Closing, Wanted};
 use crate::runtime::environment::Inherited;
 use crate::runtime::handle::{Counters, Sources};
@@ -140,6 +142,8 @@ pub struct Hands {
     /// The test of another svinit, while it runs.
     pub(super) rehearsal: Option<Rehearsal>,
     pub(super) tally: Tally,
+    /// Units that are run by the clock.
+    pub(super) arming: Arming,
     /// Made in the turn of a crash and being killed. The machine is told nothing until they are gone, or until then.
     pub(super) strays: (BTreeSet<RunId>, Time),
 }
@@ -164,6 +168,7 @@ impl Hands {
     pub fn new(setting: Setting, tools: Tools) -> Self {
         let Tools { trees, cgroups, oom, pump, poller, probes, spawners } = tools;
         Self {
+            arming: Arming::new(Stamps::new(setting.daemon.state_dir.join("schedule"))),
             signs: Signs::new(setting.dir.clone(), Arc::clone(&poller)),
             setting,
             facts: VecDeque::new(),
@@ -338,7 +343,9 @@ impl Hands {
     /// Descriptors have something to read.
     pub(super) fn on_ready(&mut self, tokens: &[u64]) {
         for &token in tokens {
-            if Pump::owns(token) {
+            if token == ALARM_TOKEN {
+                self.arming.heed();
+            } else if Pump::owns(token) {
                 let facts = self.pump.on_ready(token);
                 self.on_log_facts(&facts);
             } else {

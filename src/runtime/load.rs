@@ -8,13 +8,15 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use crate::os::zone;
 use crate::runtime::handle::{SourceText, Sources as SourceTexts};
 use crate::units::name::UnitName;
 use crate::units::problem::{Problem, Problems};
 use crate::units::reading::{Reading, read_scaled};
 use crate::units::source::{Source, SourceKind};
-use crate::units::spec::{DaemonSpec, UnitSet};
+use crate::units::spec::{DaemonSpec, UnitSet, UnitSpec, When};
 
 /// Where units are, when nobody says otherwise.
 pub const UNITS_DEFAULT: &str = "/etc/svinit/units";
@@ -118,7 +120,11 @@ pub fn load_scaled(
     gathering.config(paths.config.as_deref());
     gathering.units(&paths.units, paths.units_optional);
     let Gathering { sources, mut problems, .. } = gathering;
-    match read_scaled(&sources, env, scale) {
+    let read = read_scaled(&sources, env, scale);
+    if let Ok(reading) = &read {
+        problems.extend(unknown_zones(&reading.set));
+    }
+    match read {
         Ok(reading) if reading.set.units.len() > UNITS_MAX && problems.is_empty() => {
             let last = sources.last().map(|source| source.path.clone()).unwrap_or_default();
             let why = format!("with all instances there are more than {UNITS_MAX} units");
@@ -136,6 +142,17 @@ pub fn load_scaled(
             Err(Problems(problems))
         }
     }
+}
+
+/// Time zones that this image does not have.
+fn unknown_zones(set: &UnitSet) -> Vec<Problem> {
+    let of = |spec: &Arc<UnitSpec>| match spec.schedule.as_ref().map(|rule| &rule.when) {
+        Some(When::Cron { zone, .. }) => {
+            zone::find(zone).err().map(|why| Problem::of_file(&spec.origin, why))
+        }
+        Some(When::Every(_)) | None => None,
+    };
+    set.units.values().filter_map(of).collect()
 }
 
 /// The files read so far, and why others were not.

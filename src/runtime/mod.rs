@@ -2,6 +2,7 @@
 //!
 //! Start with [`driver`] (the loop), then `perform` (what becomes of each wish) and [`hands`] (with what).
 
+mod arming;
 pub mod boot;
 pub mod clients;
 mod closing;
@@ -28,6 +29,7 @@ pub mod rehearsal;
 mod runs;
 pub mod safe;
 mod saved;
+mod schedule;
 pub mod signals;
 mod signs;
 mod spawning;

@@ -99,6 +99,7 @@ impl Hands {
             // It changes what is known of the run as well.
             Event::Signed { .. } => self.on_sign(fact),
             Event::Tick
+            | Event::Due { .. }
             | Event::Spawned { .. }
             | Event::SpawnFailed { .. }
             | Event::Exited { .. }

@@ -14,6 +14,7 @@ use crate::runtime::closing::Wanted;
 use crate::runtime::hands::{Hands, Tally};
 use crate::runtime::held::{Held, SavedHeld};
 use crate::runtime::runs::{Runs, SavedRun};
+use crate::runtime::schedule::SavedEntry;
 use crate::runtime::signs::SavedSigns;
 use crate::runtime::update::Scales;
 use crate::units::name::UnitName;
@@ -44,6 +45,9 @@ pub struct SavedHands {
     #[serde(default)]
     scales: Scales,
     tally: Tally,
+    /// Units that are run by the clock, and up to when they were.
+    #[serde(default)]
+    calendar: BTreeMap<UnitName, SavedEntry>,
 }
 
 impl Hands {
@@ -71,6 +75,7 @@ impl Hands {
             warned: self.warned.clone(),
             scales: self.scales.clone(),
             tally: self.tally,
+            calendar: self.arming.calendar.save(),
         }
     }
 
@@ -107,6 +112,9 @@ impl Hands {
         let all =
             |(unit, dirs): (UnitName, Vec<(RunId, PathBuf)>)| (unit, dirs.into_iter().map(placed).collect());
         self.credentials = saved.credentials.into_iter().map(all).collect();
+        for (unit, saved) in saved.calendar {
+            self.rearm(&unit, saved);
+        }
         self.heeded = saved.heeded;
         let waits = |(told, fd)| Some((told, left.fd(fd)?));
         self.barriers = saved.barriers.into_iter().filter_map(waits).collect();

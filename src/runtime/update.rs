@@ -303,6 +303,9 @@ impl Driver {
         let is_planned = self.hands.planned.units.get(&spec.name).is_some_and(|planned| *planned == *spec);
         let texts = if is_planned { &self.hands.coming } else { &self.hands.former };
         self.board.set_source(&spec.name, texts.get(&spec.name).cloned());
+        if let Some(view) = self.supervisor.view(&spec.name) {
+            self.hands.heed_schedule(&view, self.supervisor.phase());
+        }
         self.is_renewed = true;
     }
 
@@ -391,6 +394,7 @@ impl Hands {
         if let (Ok(group), true) = (UnitName::plain(unit.parts().0), unit.parts().1 > 0) {
             self.held.release_unwanted(&group, [&self.setting.set, &self.planned]);
         }
+        self.arming.calendar.disarm(unit);
         self.signs.let_go(unit, &Which::All);
         self.signs.drop_socket(unit);
         self.withdraw_group(unit);

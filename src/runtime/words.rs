@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::lifecycle::action::Report;
 use crate::lifecycle::event::ExitStatus;
+use crate::lifecycle::schedule::SKIPPED;
 use crate::lifecycle::state::{Health, Label, UnitView};
 use crate::units::spec::LogLevel;
 
@@ -16,13 +17,35 @@ pub fn line(report: &Report, view: &UnitView) -> (LogLevel, String) {
     if report.label == report.was && report.health != report.health_was {
         return health_line(report);
     }
+    if report.label == report.was && report.why.starts_with(SKIPPED) && view.schedule.is_some() {
+        return (LogLevel::Warn, report.why.clone());
+    }
     if report.label == Label::Ready && report.was == Label::Ready && report.run != report.run_was {
         return (LogLevel::Info, format!("replaced: {}{}", report.label.as_str(), particulars(view)));
     }
     if report.label == Label::Stopping && report.was != Label::Stopping && view.pid.is_none() {
         return end_line(report, view);
     }
+    if report.label == Label::Scheduled {
+        return run_line(report, view);
+    }
     (level(report), label_line(report, view))
+}
+
+/// A run by the clock is over, or the unit is armed.
+fn run_line(report: &Report, view: &UnitView) -> (LogLevel, String) {
+    let last = view.schedule.as_ref().and_then(|timing| timing.last.as_ref());
+    match last.filter(|_| report.was != report.label && report.was != Label::Inactive) {
+        Some(run) if run.is_well => {
+            (LogLevel::Info, format!("run done after {}", short(run.ended.since(run.began))))
+        }
+        Some(run) => {
+            let took = short(run.ended.since(run.began));
+            (LogLevel::Error, with_reason(&format!("run failed after {took}"), &run.why))
+        }
+        None if report.was == report.label => (LogLevel::Debug, report.why.clone()),
+        None => (LogLevel::Info, with_reason(report.label.as_str(), &report.why)),
+    }
 }
 
 /// It has ended by itself; what is left of it is being looked for. The state that this leads to says how it goes on.
@@ -50,9 +73,12 @@ fn level(report: &Report) -> LogLevel {
         Label::Failed => LogLevel::Error,
         Label::Backoff => LogLevel::Warn,
         Label::Waiting | Label::Starting => LogLevel::Debug,
-        Label::Inactive | Label::Ready | Label::Reloading | Label::Stopping | Label::Completed => {
-            LogLevel::Info
-        }
+        Label::Inactive
+        | Label::Ready
+        | Label::Reloading
+        | Label::Stopping
+        | Label::Completed
+        | Label::Scheduled => LogLevel::Info,
     }
 }
 
@@ -142,6 +168,7 @@ mod tests {
             start_took: Some(Duration::from_micros(130_400)),
             stop_took: None,
             beside: Vec::new(),
+            schedule: None,
         }
     }
 

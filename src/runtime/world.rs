@@ -177,6 +177,7 @@ pub(crate) fn view(unit: &str, label: Label) -> UnitView {
         start_took: Some(Duration::from_millis(130)),
         stop_took: None,
         beside: Vec::new(),
+        schedule: None,
     }
 }
 

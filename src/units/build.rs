@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::units::file::{
     ControlTable, DaemonFile, DaemonLogTable, DefaultsTable, HealthTable, HooksTable, HttpTable, KindWord,
-    LimitsTable, LogTable, ONE_OF, ReadyTable, ReloadTable, RestartTable, SandboxTable, StopTable, UnitFile,
-    WaitForTable,
+    LimitsTable, LogTable, ONE_OF, ReadyTable, ReloadTable, RestartTable, SandboxTable, ScheduleTable,
+    StopTable, UnitFile, WaitForTable,
 };
 use crate::units::name::UnitName;
 use crate::units::quantity::print_duration;
@@ -15,8 +15,8 @@ use crate::units::sockets;
 use crate::units::source::Place;
 use crate::units::spec::{
     Argv, Check, Context, DaemonSpec, Health, Hooks, Instance, Kind, Limits, Log, Mode, OnFailure, Policy,
-    Ready, ReadySign, Reload, ReloadHow, Restart, Rlimits, Sandbox, SignalName, Stdin, Stop, UnitSpec,
-    WaitFor,
+    Ready, ReadySign, Reload, ReloadHow, Restart, Rlimits, Sandbox, Schedule, SignalName, Stdin, Stop,
+    UnitSpec, WaitFor, When,
 };
 use crate::units::table::{INSTANCE_VARIABLE, Key, Map, Reader};
 use crate::units::value::{AbsolutePath, Choice, Commands, Int, List};
@@ -79,6 +79,7 @@ pub(crate) fn check(
         let at = file.health.keys.on_failure.at.unwrap_or(whole);
         reader.error(at, "on_failure = \"reload\" needs signal or command in [reload]");
     }
+    check_schedule(file, kind_is_known, reader);
     if let (Some(log), Some(at)) = (&file.shell.value, file.shell.at)
         && log.trim().is_empty()
     {
@@ -112,6 +113,10 @@ fn ready_places(keys: &ReadyTable) -> Places {
     ]
 }
 
+fn schedule_places(keys: &ScheduleTable) -> Places {
+    vec![("cron", keys.cron.at), ("every", keys.every.at)]
+}
+
 fn written(places: &[(&'static str, Option<Place>)]) -> Vec<(&'static str, Place)> {
     let mut out: Vec<_> = places.iter().filter_map(|(name, at)| Some((*name, (*at)?))).collect();
     out.sort_by_key(|(_, at)| *at);
@@ -127,6 +132,7 @@ fn check_choices(file: &UnitFile, reader: &mut Reader<'_>) {
             "reload" => {
                 vec![("signal", file.reload.keys.signal.at), ("command", file.reload.keys.command.at)]
             }
+            "schedule" => schedule_places(&file.schedule.keys),
             _ => vec![("command", file.command.at), ("shell", file.shell.at)],
         };
         let written = written(&places);
@@ -305,6 +311,41 @@ fn check_start_first(file: &UnitFile, reader: &mut Reader<'_>) {
     }
 }
 
+/// `[schedule]` against what makes no sense for a unit that is run now and then.
+fn check_schedule(file: &UnitFile, kind_is_known: bool, reader: &mut Reader<'_>) {
+    let Some(at) = file.schedule.at else { return };
+    let keys = &file.schedule.keys;
+    if written(&schedule_places(keys)).is_empty() {
+        let help = "write cron = \"0 3 * * *\" or every = \"5m\"";
+        reader.error_with_help(at, "[schedule] names no time: it needs one of cron, every", help);
+    }
+    if kind_is_known && file.r#type.value != Some(Choice(KindWord::Oneshot)) {
+        let help = "write type = \"oneshot\", or take [schedule] away";
+        reader.error_with_help(at, "only what ends by itself can be run by the clock", help);
+    }
+    if let (Some(true), Some(at)) = (file.essential.value, file.essential.at) {
+        let message = "the container would end with its first run: essential and [schedule] cannot both be";
+        reader.error_with_help(
+            at,
+            message,
+            "write essential = true for the service that the container is for",
+        );
+    }
+    if let Some((_, at)) = file.part_of.value.iter().flat_map(|list| &list.0).next() {
+        let message = "it does not run along with another unit, but by the clock: part_of and [schedule] cannot both be";
+        reader.error_with_help(*at, message, "write requires, which starts the other before each run");
+    }
+    if let (Some(at), true) = (keys.timezone.at, keys.every.is_written()) {
+        let message = "every counts the time that passes, which is the same in every time zone";
+        reader.error_with_help(at, message, "take timezone away, or write cron instead of every");
+    }
+    if let (Some(every), Some(jitter), Some(at)) = (keys.every.value, keys.jitter.value, keys.jitter.at)
+        && jitter.0 > every.0
+    {
+        reader.error(at, "jitter is longer than every: a run could come after the next moment");
+    }
+}
+
 fn check_limits(keys: &LimitsTable, reader: &mut Reader<'_>) {
     if let (Some(high), Some(max), Some(at)) =
         (keys.memory_high.value, keys.memory_max.value, keys.memory_high.at)
@@ -365,6 +406,7 @@ pub(crate) fn unit(name: UnitName, instance: Option<Instance>, file: UnitFile, o
         log,
         limits,
         sandbox,
+        schedule,
     } = file;
     let kind = match r#type.get().0 {
         KindWord::Simple => Kind::Simple,
@@ -422,6 +464,7 @@ pub(crate) fn unit(name: UnitName, instance: Option<Instance>, file: UnitFile, o
         hooks: hooks_of(hooks.keys),
         log: log_of(log.keys),
         limits,
+        schedule: schedule_of(schedule.keys),
         origin: origin.to_owned(),
     }
 }
@@ -591,6 +634,20 @@ fn limits_of(keys: LimitsTable) -> (Limits, Rlimits) {
     (limits, rlimits)
 }
 
+fn schedule_of(keys: ScheduleTable) -> Option<Schedule> {
+    let ScheduleTable { cron, every, timezone, overlap, missed, jitter, at_start } = keys;
+    let zone = timezone.get();
+    let by_clock = cron.value.map(|cron| When::Cron { cron, zone });
+    let when = by_clock.or(every.value.map(|every| When::Every(every.0)))?;
+    Some(Schedule {
+        when,
+        overlap: overlap.get().0,
+        missed: missed.get().0,
+        jitter: jitter.get().0,
+        at_start: at_start.get(),
+    })
+}
+
 fn sandbox_of(keys: SandboxTable) -> Sandbox {
     let SandboxTable { no_new_privileges, capabilities } = keys;
     let names = |list: List<crate::units::value::Capability>| {
@@ -614,7 +671,7 @@ pub(crate) fn check_daemon(file: &DaemonFile, reader: &mut Reader<'_>) {
 
 /// The daemon's settings and the defaults of units.
 pub(crate) fn daemon(file: DaemonFile) -> (DaemonSpec, DefaultsTable) {
-    let DaemonFile { shutdown_timeout, fork_rate, control, http, log, defaults } = file;
+    let DaemonFile { shutdown_timeout, fork_rate, state_dir, control, http, log, defaults } = file;
     let ControlTable { socket_group, allow_other_namespaces, listen: remote, token_file } = control.keys;
     let HttpTable { listen } = http.keys;
     let DaemonLogTable { format, level, buffer_total } = log.keys;
@@ -629,6 +686,7 @@ pub(crate) fn daemon(file: DaemonFile) -> (DaemonSpec, DefaultsTable) {
         log_buffer_total: buffer_total.get().0,
         shutdown_timeout: shutdown_timeout.get().0,
         fork_rate: fork_rate.get().to(),
+        state_dir: state_dir.get().0,
     };
     (spec, defaults.keys)
 }

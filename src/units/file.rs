@@ -5,12 +5,13 @@
 
 use toml::de::DeValue;
 
+use crate::units::cron::Cron;
 use crate::units::name::UnitName;
 use crate::units::socket::{SocketAddress, SocketType};
 use crate::units::sockets::Sockets;
 use crate::units::spec::{
-    Argv, EnvironmentFile, Forward, HostPort, HttpUrl, KillMode, LogFormat, LogLevel, Mode as RestartMode,
-    OnFailure, OnLimit, Policy, SignalName, Stdin, WhenBlocked,
+    Argv, EnvironmentFile, Forward, HostPort, HttpUrl, KillMode, LogFormat, LogLevel, Missed,
+    Mode as RestartMode, OnFailure, OnLimit, Overlap, Policy, SignalName, Stdin, WhenBlocked, Zone,
 };
 use crate::units::table::{Item, Key, Map, Reader, Shape, Table, Value, table};
 use crate::units::value::{
@@ -25,6 +26,7 @@ pub const ONE_OF: &[(&str, &[&str])] = &[
     ("ready", &["http", "tcp", "unix", "exec", "file", "log", "notify", "fd", "delay"]),
     ("health", &["http", "tcp", "unix", "exec"]),
     ("reload", &["signal", "command"]),
+    ("schedule", &["cron", "every"]),
 ];
 
 table! {
@@ -114,6 +116,9 @@ table! {
         limits: Table<LimitsTable>, Within;
         /// What its processes may not do.
         sandbox: Table<SandboxTable>, Within;
+        /// When a `oneshot` is run by the clock: at the moments of `cron`, or each time that `every` has passed. It is armed at boot
+        /// and runs then, not at boot; what it requires and wants is started before each run, but for what a person has stopped.
+        schedule: Table<ScheduleTable>, Within;
     }
 }
 
@@ -218,7 +223,8 @@ table! {
 table! {
     /// `[restart]`.
     pub struct RestartTable {
-        /// When it is started again by itself. Of a `oneshot` the default is `on-failure`, and `always` makes no sense.
+        /// When it is started again by itself. Of a `oneshot` the default is `on-failure`, and `always` makes no sense; of one with
+        /// `[schedule]` it is `never`, since its next moment is its next try.
         policy: Key<Choice<Policy>> = "\"always\"", AtOnce;
         /// Exit codes that count as success.
         success_codes: Key<List<Int<0, 255>>> = "[0]", AtOnce;
@@ -345,6 +351,33 @@ table! {
 }
 
 table! {
+    /// `[schedule]`.
+    pub struct ScheduleTable {
+        /// Five fields: minute, hour, day of the month, month, day of the week (0 or 7 is Sunday), each `*`, a number, a name
+        /// (`jan`, `mon`), a range, a list or a step; or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`. When both days are
+        /// restricted, one of them must fit; when one begins with `*`, both must. A time of day that the clock leaves out in spring
+        /// comes at the change, one that it gives twice in autumn comes once; with a minute or hour that begins with `*` it goes by
+        /// the minutes that really pass.
+        cron: Key<Cron> => "`every` is there instead", AtOnce;
+        /// So much time from one moment to the next, the first so long after it was armed. Steps of the wall clock do not matter.
+        every: Key<Lasting<100>> => "`cron` is there instead", AtOnce;
+        /// By which clock `cron` goes: `UTC`; `local`, which is `TZ` of the container or else `/etc/localtime`; a name, for which the
+        /// image must have time zone data (package `tzdata`); or rules that need none, like `CET-1CEST,M3.5.0,M10.5.0/3`.
+        timezone: Key<Zone> = "\"UTC\"", AtOnce;
+        /// What a moment means while the run of an earlier one is not over. `skip`: nothing, it is counted. `queue`: the next run
+        /// begins when that one is over; further moments are skipped. `kill`: that one is stopped as `[stop]` says, and then it begins.
+        overlap: Key<Choice<Overlap>> = "\"skip\"", AtOnce;
+        /// When moments passed while svinit was down, the machine was suspended or the clock was put forward. `once`: one run makes
+        /// up for all of them, at once. `skip`: none, they are counted.
+        missed: Key<Choice<Missed>> = "\"once\"", AtOnce;
+        /// Each run begins at random up to so much later, so that not all containers begin together.
+        jitter: Key<Lasting> = "\"0s\"", AtOnce;
+        /// It is run when it is armed, too: at boot, or when it comes with an update.
+        at_start: Key<bool> = "false", Boot;
+    }
+}
+
+table! {
     /// `[sandbox]`.
     pub struct SandboxTable {
         /// No program it starts can gain privileges (setuid, file capabilities).
@@ -361,6 +394,9 @@ table! {
         shutdown_timeout: Key<Lasting<100>> = "\"9.5s\"", Boot;
         /// Automatic restarts a second, all units together.
         fork_rate: Key<Int<1, 10_000>> = "50", Boot;
+        /// Where svinit keeps what outlives it: up to when the moments of units with `[schedule]` were seen to. Nothing is written
+        /// there without such a unit.
+        state_dir: Key<AbsolutePath> = "\"/var/lib/svinit\"", Boot;
         /// The control socket.
         control: Table<ControlTable>, Within;
         /// The public listener of `/health` and `/metrics`.
@@ -486,6 +522,15 @@ impl Words for OnLimit {
 impl Words for KillMode {
     const ALL: &'static [(&'static str, Self)] =
         &[("mixed", Self::Mixed), ("group", Self::Group), ("process", Self::Process)];
+}
+
+impl Words for Overlap {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("skip", Self::Skip), ("queue", Self::Queue), ("kill", Self::Kill)];
+}
+
+impl Words for Missed {
+    const ALL: &'static [(&'static str, Self)] = &[("once", Self::Once), ("skip", Self::Skip)];
 }
 
 impl Words for WhenBlocked {

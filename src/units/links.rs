@@ -61,6 +61,7 @@ pub(crate) fn resolve(units: &mut [Drawn], reader: &mut Reader<'_>) -> Links {
     // What one instance gets wrong all of them do; it is told once.
     let files: Vec<UnitName> = units.iter().map(|unit| unit.file_name().clone()).collect();
     let enabled: Vec<bool> = units.iter().map(|unit| unit.file.enabled.value != Some(false)).collect();
+    let timed: Vec<bool> = units.iter().map(|unit| unit.file.schedule.at.is_some()).collect();
     for (at, unit) in units.iter_mut().enumerate() {
         let file = &mut unit.file;
         for (relation, key) in [
@@ -91,6 +92,19 @@ pub(crate) fn resolve(units: &mut [Drawn], reader: &mut Reader<'_>) -> Links {
                         conflicts[other].insert(at);
                     }
                     _ => {}
+                }
+                let built_on = if relation == "before" { at } else { other };
+                if timed[built_on] || (relation == "conflicts" && timed[at]) {
+                    let timed = if timed[built_on] { built_on } else { at };
+                    let message = format!(
+                        "{relation}: {} has a [schedule], so it is up only now and then, and nothing can go by that",
+                        files[timed]
+                    );
+                    reader.error_with_help(
+                        place,
+                        message,
+                        "take this away; a unit with [schedule] can require and want others",
+                    );
                 }
                 if relation == "wants" && !enabled[other] && enabled[at] {
                     let message =

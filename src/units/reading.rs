@@ -133,7 +133,8 @@ fn filled(mut file: UnitFile, defaults: &DefaultsTable) -> UnitFile {
     file.log.keys.fill(&defaults.log.keys);
     file.fill(&UNIT_DEFAULTS);
     if is_oneshot && policy_is_open && file.restart.keys.policy.value == Some(Choice(Policy::Always)) {
-        file.restart.keys.policy = Key::of(Choice(Policy::OnFailure));
+        let policy = if file.schedule.at.is_some() { Policy::Never } else { Policy::OnFailure };
+        file.restart.keys.policy = Key::of(Choice(policy));
     }
     file
 }

@@ -2,12 +2,12 @@
 
 use crate::units::file::{
     HealthTable, HooksTable, KindWord, LimitsTable, LogTable, OptionalCommand, ReadyTable, ReloadTable,
-    RestartTable, SandboxTable, StopTable, UnitFile, WaitForTable,
+    RestartTable, SandboxTable, ScheduleTable, StopTable, UnitFile, WaitForTable,
 };
 use crate::units::name::UnitName;
 use crate::units::sockets;
 use crate::units::source::Place;
-use crate::units::spec::{Argv, Check, Forward, Instance, Kind, ReadySign, ReloadHow, UnitSpec};
+use crate::units::spec::{Argv, Check, Forward, Instance, Kind, ReadySign, ReloadHow, UnitSpec, When};
 use crate::units::table::{Key, Keys, Map, Shower, Table};
 use crate::units::value::{
     AbsolutePath, Capability, Choice, Commands, Count, Int, Lasting, List, Number, Owner, Pattern, Percent,
@@ -121,7 +121,22 @@ fn file_of(spec: &UnitSpec) -> UnitFile {
                     .map(|names| List::of(names.iter().cloned().map(Capability))),
             ),
         }),
+        schedule: table(schedule(spec)),
     }
+}
+
+fn schedule(spec: &UnitSpec) -> ScheduleTable {
+    let mut keys = ScheduleTable::default();
+    let Some(schedule) = &spec.schedule else { return keys };
+    match schedule.when.clone() {
+        When::Cron { cron, zone } => (keys.cron, keys.timezone) = (Key::of(cron), Key::of(zone)),
+        When::Every(every) => keys.every = Key::of(Lasting(every)),
+    }
+    keys.overlap = Key::of(Choice(schedule.overlap));
+    keys.missed = Key::of(Choice(schedule.missed));
+    keys.jitter = Key::of(Lasting(schedule.jitter));
+    keys.at_start = Key::of(schedule.at_start);
+    keys
 }
 
 fn commands(list: &[Argv]) -> Key<Commands> {

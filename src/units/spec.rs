@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::units::cron::Cron;
 use crate::units::name::UnitName;
 use crate::units::socket::SocketSpec;
 
@@ -106,6 +107,8 @@ pub struct UnitSpec {
     pub log: Log,
     /// Whole-tree memory bounds and the like.
     pub limits: Limits,
+    /// When it is run by the clock.
+    pub schedule: Option<Schedule>,
     /// The file that defined it last, for messages.
     pub origin: PathBuf,
 }
@@ -145,6 +148,7 @@ impl UnitSpec {
             hooks: Hooks { timeout: Duration::from_secs(30), ..Hooks::default() },
             log: Log::default(),
             limits: Limits { memory_for: Duration::from_secs(30), ..Limits::default() },
+            schedule: None,
             origin: PathBuf::new(),
         }
     }
@@ -579,6 +583,99 @@ pub enum WhenBlocked {
     DropOldest,
 }
 
+/// `[schedule]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    /// The moments.
+    pub when: When,
+    /// What one means while the run of an earlier one is not over.
+    pub overlap: Overlap,
+    /// What those mean that passed while nobody looked.
+    pub missed: Missed,
+    /// Each run begins at random up to so much later.
+    pub jitter: Duration,
+    /// It is run when it is armed, too.
+    pub at_start: bool,
+}
+
+/// `[schedule] cron` or `every`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum When {
+    /// By the wall clock.
+    Cron {
+        /// Its fields.
+        cron: Cron,
+        /// Whose clock.
+        zone: Zone,
+    },
+    /// So much time from one to the next.
+    Every(Duration),
+}
+
+/// `[schedule] timezone`. Whether there is such a zone is not known before the image is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Zone {
+    /// Coordinated universal time.
+    Utc,
+    /// That of the container.
+    Local,
+    /// A name of the time zone database.
+    Named(String),
+    /// Rules as in POSIX `TZ`, which need no database.
+    Rules(String),
+}
+
+/// `[schedule] overlap`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overlap {
+    /// It is skipped.
+    Skip,
+    /// Its run follows.
+    Queue,
+    /// Its run begins as soon as the present one has been stopped.
+    Kill,
+}
+
+/// `[schedule] missed`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missed {
+    /// Nothing is made up for.
+    Skip,
+    /// One run makes up for all.
+    Once,
+}
+
+impl Zone {
+    /// Reads `"UTC"`, `"local"`, `"Europe/Zurich"`, `"CET-1CEST,M3.5.0,M10.5.0/3"`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "UTC" | "utc" | "Etc/UTC" => return Some(Self::Utc),
+            "local" => return Some(Self::Local),
+            _ => {}
+        }
+        let plain = |c: char| c.is_ascii_alphanumeric() || "_-+".contains(c);
+        let part =
+            |part: &str| part.starts_with(|c: char| c.is_ascii_alphabetic()) && part.chars().all(plain);
+        let is_rules =
+            text.contains(|c: char| c.is_ascii_digit()) && !text.contains('/') || text.contains([',', '<']);
+        if is_rules {
+            return jiff::tz::TimeZone::posix(text).ok().map(|_| Self::Rules(text.to_owned()));
+        }
+        text.split('/').all(part).then(|| Self::Named(text.to_owned()))
+    }
+}
+
+impl std::fmt::Display for Zone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Utc => "UTC",
+            Self::Local => "local",
+            Self::Named(text) | Self::Rules(text) => text,
+        })
+    }
+}
+
 /// Bounds for the whole tree of the unit: by cgroup v2 where one can be made, else watched.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Limits {
@@ -620,6 +717,8 @@ pub struct DaemonSpec {
     pub shutdown_timeout: Duration,
     /// Automatic restarts a second, all units together.
     pub fork_rate: u32,
+    /// Where svinit keeps what outlives it.
+    pub state_dir: PathBuf,
 }
 
 /// The form of the one log stream.
@@ -659,6 +758,7 @@ impl Default for DaemonSpec {
             log_buffer_total: 64 << 20,
             shutdown_timeout: Duration::from_millis(9500),
             fork_rate: 50,
+            state_dir: PathBuf::from("/var/lib/svinit"),
         }
     }
 }

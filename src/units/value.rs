@@ -12,12 +12,13 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use crate::units::capability;
+use crate::units::cron::Cron;
 use crate::units::expand::escape;
 use crate::units::name::UnitName;
 use crate::units::problem::quoted;
 use crate::units::quantity::{parse_duration, parse_size, print_duration, print_size};
 use crate::units::source::Place;
-use crate::units::spec::{Argv, EnvironmentFile, Forward, HostPort, HttpUrl, OnFailure, SignalName};
+use crate::units::spec::{Argv, EnvironmentFile, Forward, HostPort, HttpUrl, OnFailure, SignalName, Zone};
 use crate::units::table::{Bad, Item, Reader, Shape, Value, toml_string};
 use crate::units::words;
 
@@ -572,6 +573,31 @@ impl Word for HttpUrl {
 
     fn parse(text: &str) -> Result<Self, Bad> {
         Self::parse(text).map_err(Bad::why)
+    }
+
+    fn print(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Word for Cron {
+    const EXPECTED: &'static str = "five fields of time like \"0 3 * * *\"";
+    const PATTERN: Option<&'static str> = Some(r"^\s*(@[a-zA-Z]+|(\S+\s+){4}\S+)\s*$");
+
+    fn parse(text: &str) -> Result<Self, Bad> {
+        Self::parse(text)
+    }
+
+    fn print(&self) -> String {
+        self.as_str().to_owned()
+    }
+}
+
+impl Word for Zone {
+    const EXPECTED: &'static str = "a time zone like \"UTC\", \"local\", \"Europe/Zurich\"";
+
+    fn parse(text: &str) -> Result<Self, Bad> {
+        Self::parse(text).ok_or_else(Bad::default)
     }
 
     fn print(&self) -> String {

@@ -34,6 +34,11 @@ fn variables_are_filled_in_within_a_bound() {
 }
 
 #[test]
+fn moments_of_a_schedule_are_later_and_come_at_full_minutes() {
+    fuzz(&texts::CRON);
+}
+
+#[test]
 fn quantities_come_back_as_they_were_printed() {
     fuzz(&texts::QUANTITIES);
 }

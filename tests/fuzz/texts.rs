@@ -6,14 +6,16 @@ use svinit::lifecycle::event::Pid;
 use svinit::os::cgroup::Places;
 use svinit::os::procfs;
 use svinit::os::user;
+use svinit::os::zone;
 use svinit::runtime::environment::lines;
+use svinit::units::cron::Cron;
 use svinit::units::expand::{self, EXPANDED_MAX};
 use svinit::units::graph;
 use svinit::units::quantity;
 use svinit::units::reading::{self, Reading};
 use svinit::units::show;
 use svinit::units::source::Source;
-use svinit::units::spec::Context;
+use svinit::units::spec::{Context, Zone};
 use svinit::units::words;
 
 use crate::target::Target;
@@ -111,6 +113,14 @@ pub const UNITS: Target = Target {
         "memory_max",
         "\"SIGRTMIN+3\"",
         "aliases",
+        "[schedule]",
+        "cron",
+        "every",
+        "\"0 3 * * *\"",
+        "timezone",
+        "overlap",
+        "missed",
+        "jitter",
     ],
     most: 4096,
     runs: 2_000,
@@ -204,6 +214,63 @@ pub const EXPAND: Target = Target {
     ],
     most: 4096,
     runs: 20_000,
+};
+
+/// Fields of time: what is printed means the same, and the next moment is later and comes at a full minute.
+pub const CRON: Target = Target {
+    name: "cron",
+    read: |bytes| {
+        let text = text(bytes);
+        let _ = Zone::parse(&text).map(|zone| zone::find(&zone));
+        let Ok(cron) = Cron::parse(&text) else { return Ok(()) };
+        if Cron::parse(cron.as_str()).as_ref() != Ok(&cron) {
+            return Err(format!("{text:?} is printed as {:?}", cron.as_str()));
+        }
+        for rules in ["CET-1CEST,M3.5.0,M10.5.0/3", "<-04>4<-03>,M9.1.6/24,M4.1.6/24", "<+0545>-5:45"] {
+            let zone = jiff::tz::TimeZone::posix(rules).map_err(|error| error.to_string())?;
+            let mut after = jiff::Timestamp::from_second(1_790_000_000).map_err(|error| error.to_string())?;
+            for _ in 0..4 {
+                let Some(next) = cron.next(after, &zone) else { return Err(format!("{text:?} never comes")) };
+                if next <= after || zone.to_datetime(next).second() != 0 {
+                    return Err(format!("{text:?} comes at {next} after {after} in {rules}"));
+                }
+                after = next;
+            }
+        }
+        Ok(())
+    },
+    dictionary: &[
+        "*",
+        "*/",
+        "0",
+        "7",
+        "31",
+        "-",
+        ",",
+        "/5",
+        "jan",
+        "DEC",
+        "mon",
+        "sun",
+        "@daily",
+        "@yearly",
+        "29 2",
+        "* * * * *",
+        "0 3 * * *",
+        "*/15 8-18 * * mon-fri",
+        "0 0 13 * fri",
+        "L",
+        "W",
+        "#",
+        "?",
+        "%",
+        "UTC",
+        "local",
+        "Europe/Zurich",
+        "CET-1CEST,M3.5.0,M10.5.0/3",
+    ],
+    most: 200,
+    runs: 3_000,
 };
 
 /// Durations, sizes and words.

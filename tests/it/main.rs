@@ -38,6 +38,7 @@ mod pid_reuse;
 mod posture;
 mod privileges;
 mod remote;
+mod schedule;
 mod shims;
 mod signals;
 mod socket;

@@ -82,7 +82,7 @@ pub(crate) fn cut(text: &str, columns: usize) -> Cow<'_, str> {
 /// What a state means.
 pub(crate) fn tone_of_state(state: &str) -> Tone {
     match state {
-        "ready" | "completed" => Tone::Good,
+        "ready" | "completed" | "scheduled" => Tone::Good,
         "waiting" | "starting" | "reloading" | "stopping" => Tone::Busy,
         "backoff" | "failed" => Tone::Bad,
         "inactive" => Tone::Faint,

@@ -93,6 +93,12 @@ pub(crate) fn since(ts: &str, now_ms: i64) -> Option<u64> {
     u64::try_from(now_ms - then.as_millisecond()).ok()
 }
 
+/// Milliseconds from `now_ms` to the RFC 3339 text `ts`.
+pub(crate) fn until(ts: &str, now_ms: i64) -> Option<u64> {
+    let then: jiff::Timestamp = ts.parse().ok()?;
+    u64::try_from(then.as_millisecond() - now_ms).ok()
+}
+
 /// A reason without the pause before the next try that was true when it was given, for where the rest of it is shown.
 pub(crate) fn without_pause(why: &str) -> &str {
     why.split("; next try in ").next().unwrap_or(why)

@@ -32,7 +32,7 @@ pub(super) fn supervisor(state: &str) -> &'static str {
         "stopping" => "STOPPING",
         "backoff" => "BACKOFF",
         "failed" => "FATAL",
-        "completed" => "EXITED",
+        "completed" | "scheduled" => "EXITED",
         _ => "STOPPED",
     }
 }
@@ -42,6 +42,7 @@ pub(super) fn systemd(state: &str) -> (&'static str, &'static str) {
     match state {
         "ready" => ("active", "running"),
         "completed" => ("active", "exited"),
+        "scheduled" => ("active", "waiting"),
         "reloading" => ("reloading", "reload"),
         "starting" | "waiting" => ("activating", "start"),
         "backoff" => ("activating", "auto-restart"),

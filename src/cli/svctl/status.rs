@@ -7,6 +7,8 @@ use clap::ArgMatches;
 use clap::Command;
 
 use crate::api::status::Aside;
+use crate::api::status::LastRun;
+use crate::api::status::Schedule;
 use crate::api::status::SupervisorStatus;
 use crate::api::status::UnitStatus;
 use crate::cli::exit::Exit;
@@ -36,7 +38,7 @@ pub(super) const STATUS: Verb = Verb {
     about: "Show what runs, one line a unit, or one unit in detail",
     details: "Without a name: all units, and the exit status is 0. With one name: its state, its last exit and its last \
               lines. With names, the exit status is 3 when one of them is not up; a unit is up when it is ready, \
-              reloading, or a oneshot that completed.\n\nThe columns are UNIT STATE HEALTH PID UPTIME RESTARTS CPU MEM; \
+              reloading, or a oneshot that completed; one that is run by the clock is up whatever came of its last run.\n\nThe columns are UNIT STATE HEALTH PID UPTIME RESTARTS CPU MEM; \
               what there is none of is a dash. Processor share is measured since the last look. That the program of svinit \
               was replaced on the disk is said below the table, and on stderr in a pipe or with --json.",
     examples: &[
@@ -64,8 +66,8 @@ pub(super) const IS_ACTIVE: Verb = Verb {
     aliases: &[],
     group: Group::Look,
     about: "Ask whether units are up, for scripts",
-    details: "Prints the state of each unit, one word a line, and exits with 0 when all of them are up (ready, reloading \
-              or completed), with 3 when one is not, with 4 when there is no such unit.",
+    details: "Prints the state of each unit, one word a line, and exits with 0 when all of them are up (ready, reloading, \
+              completed or scheduled), with 3 when one is not, with 4 when there is no such unit.",
     examples: &[("svctl is-active -q postgres && ./migrate", "in a script")],
     completes: Completes::Units,
     arguments: |command: Command| {
@@ -126,11 +128,14 @@ fn is_active(session: &mut Session, matches: &ArgMatches) -> Result<Exit, Failur
 
 /// Up, or ended as it was meant to.
 pub(super) fn is_up(state: &str) -> bool {
-    matches!(state, "ready" | "reloading" | "completed")
+    matches!(state, "ready" | "reloading" | "completed" | "scheduled")
 }
 
 fn exit_of(units: &[UnitStatus]) -> Exit {
-    if units.iter().all(|unit| is_up(&unit.state)) { Exit::Done } else { Exit::NotRunning }
+    let is_well = |unit: &UnitStatus| {
+        is_up(&unit.state) || unit.schedule.as_ref().is_some_and(|schedule| schedule.running)
+    };
+    if units.iter().all(is_well) { Exit::Done } else { Exit::NotRunning }
 }
 
 const COLUMNS: &[Column] = &[
@@ -202,7 +207,10 @@ fn row(unit: &UnitStatus) -> Vec<Cell> {
 
 /// Whether a person who sees the line will ask why.
 fn needs_words(unit: &UnitStatus) -> bool {
-    matches!(unit.state.as_str(), "backoff" | "failed" | "waiting") || unit.health == "fail"
+    let has_failed = |schedule: &Schedule| schedule.last.as_ref().is_some_and(|run| !run.ok);
+    matches!(unit.state.as_str(), "backoff" | "failed" | "waiting")
+        || unit.health == "fail"
+        || unit.schedule.as_ref().is_some_and(has_failed)
 }
 
 /// The line under a unit that is not well.
@@ -224,6 +232,7 @@ fn summary(units: &[UnitStatus], look: Look) -> String {
     for state in [
         "ready",
         "completed",
+        "scheduled",
         "reloading",
         "starting",
         "waiting",
@@ -293,6 +302,12 @@ pub(super) fn facts(unit: &UnitStatus, now_ms: i64) -> Vec<(&'static str, String
     add("says", unit.status_text.clone());
     add("waits for", Some(unit.waits_for.join(", ")));
     add("next try", unit.retry_ms.map(|ms| format!("in {}", words::took_ms(ms))));
+    if let Some(schedule) = &unit.schedule {
+        add("schedule", Some(schedule.when.clone()));
+        add("next run", next_run(schedule, now_ms));
+        add("last run", schedule.last.as_ref().map(|run| last_run(run, now_ms)));
+        add("runs", Some(runs(schedule)));
+    }
     add("health", health(unit));
     add("pid", unit.pid.map(|pid| process(unit, pid)));
     add("beside", Some(beside(unit)));
@@ -316,6 +331,32 @@ pub(super) fn facts(unit: &UnitStatus, now_ms: i64) -> Vec<(&'static str, String
     );
     add("note", note(unit).map(str::to_owned));
     facts
+}
+
+/// "2026-12-01 03:00:00 (in 5h 12m)"; whether one is on its way already.
+fn next_run(schedule: &Schedule, now_ms: i64) -> Option<String> {
+    if schedule.queued {
+        return Some("as soon as this one is over".to_owned());
+    }
+    if let Some(ms) = schedule.delay_ms {
+        return Some(format!("in {}, by its random delay", words::took_ms(ms)));
+    }
+    let next = schedule.next.as_ref()?;
+    let left = words::until(next, now_ms).map(|ms| format!(" (in {})", words::age(ms))).unwrap_or_default();
+    Some(format!("{}{left}", words::date(next)))
+}
+
+/// "well, 3h ago, took 12s"; "failed: exited with code 1, 3h ago, took 12s".
+pub(super) fn last_run(run: &LastRun, now_ms: i64) -> String {
+    let ago =
+        words::since(&run.ended, now_ms).map(|ms| format!(", {} ago", words::age(ms))).unwrap_or_default();
+    let how = if run.ok { "well".to_owned() } else { format!("failed: {}", run.why) };
+    format!("{how}{ago}, took {}", words::took_ms(run.took_ms))
+}
+
+fn runs(schedule: &Schedule) -> String {
+    let Schedule { runs, failed, skipped, .. } = schedule;
+    format!("{runs}, {failed} failed, {skipped} skipped")
 }
 
 fn health(unit: &UnitStatus) -> Option<String> {

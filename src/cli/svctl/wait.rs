@@ -25,7 +25,7 @@ use crate::client::error::Error;
 use crate::client::query::Path;
 
 /// What can be waited for: goals of its own, and every state.
-const GOALS: [&str; 11] = [
+const GOALS: [&str; 12] = [
     "ready",
     "healthy",
     "completed",
@@ -36,6 +36,7 @@ const GOALS: [&str; 11] = [
     "reloading",
     "stopping",
     "backoff",
+    "scheduled",
     "ended",
 ];
 

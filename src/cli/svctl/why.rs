@@ -14,6 +14,7 @@ use crate::cli::render::words;
 use crate::cli::svctl::arguments;
 use crate::cli::svctl::failure::Failure;
 use crate::cli::svctl::session::Session;
+use crate::cli::svctl::status::last_run;
 use crate::cli::svctl::tail;
 use crate::cli::svctl::verbs::Completes;
 use crate::cli::svctl::verbs::Group;
@@ -123,6 +124,17 @@ fn sentences(unit: &UnitStatus, now_ms: i64) -> Vec<String> {
     if let Some(ms) = unit.retry_ms {
         all.push(format!("It will be tried again in {}.", words::took_ms(ms)));
     }
+    if let Some(schedule) = &unit.schedule {
+        if let Some(run) = &schedule.last {
+            all.push(format!("Its last run: {}.", last_run(run, now_ms)));
+        }
+        if let Some(next) = &schedule.next {
+            all.push(format!("Its next moment is {} ({}).", words::date(next), schedule.when));
+        }
+        if schedule.skipped > 0 {
+            all.push(format!("{} of its moments were skipped.", schedule.skipped));
+        }
+    }
     if unit.restarts > 0 {
         all.push(format!("It was restarted {} by itself.", times(unit.restarts)));
     }
@@ -159,6 +171,12 @@ pub(super) fn advice(unit: &UnitStatus) -> String {
             format!("wait for it: svctl wait {name} --timeout 30s; svctl logs -f {name} shows how it goes")
         }
         "stopping" => format!("wait for it: svctl wait {name} --for inactive"),
+        "scheduled" => match unit.schedule.as_ref().and_then(|schedule| schedule.last.as_ref()) {
+            Some(run) if !run.ok => format!(
+                "mend what its last lines complain about (svctl logs {name}), then svctl start {name} runs it now"
+            ),
+            Some(_) | None => format!("nothing, its schedule runs it; svctl start {name} runs it now"),
+        },
         _ if unit.health == "fail" => {
             format!("svctl logs {name}; svctl restart {name} if it does not recover")
         }

@@ -12,6 +12,7 @@ use crate::lifecycle::job::Expect;
 use crate::lifecycle::order::Units;
 use crate::lifecycle::roll::{Begun, Roll, Turn};
 use crate::lifecycle::running::{Chore, MemoryWatch, Ready};
+use crate::lifecycle::schedule::Timed;
 use crate::lifecycle::start::{Asking, Gate, Launch, Preparing, Starting};
 use crate::lifecycle::stop::{Cause, Stage, Stopping};
 use crate::lifecycle::succession::Beside;
@@ -205,6 +206,7 @@ impl<'a> Form<'a> {
             reach,
             is_unsaved: _,
             beside,
+            timed,
         } = unit;
         self.maybe(coming.as_ref(), |form, Coming { spec: _, restarts, waits }| {
             form.flag(*restarts);
@@ -229,6 +231,12 @@ impl<'a> Form<'a> {
         self.flag(*outside_answered);
         self.flag(*start_on_resume);
         self.word(*reach as u64);
+        // Counts are shown, never asked for; but what came of the last run is an answer.
+        let Timed { at, queued, began, last, runs: _, failed: _, skipped: _, skipped_why: _ } = timed;
+        self.maybe(*at, Self::due);
+        self.flag(*queued);
+        self.flag(began.is_some());
+        self.maybe(last.as_ref(), |form, last| form.flag(last.is_well));
         let Beside { successor, brings: _, leavers } = beside;
         self.maybe(successor.as_deref(), Self::unit);
         self.flag(beside.brings_another());
@@ -284,6 +292,7 @@ impl<'a> Form<'a> {
                 self.word(9);
                 self.ready(ready, window);
             }
+            State::Scheduled => self.word(11),
             State::Stopping(stopping) => {
                 self.word(10);
                 self.stopping(stopping);

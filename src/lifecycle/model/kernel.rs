@@ -477,7 +477,7 @@ impl Kernel {
             Event::MainNotFound { .. } => run.looked_for = false,
             Event::Signed { sign, .. } => run.signed = *sign == Sign::Ready,
             Event::Measured { .. } => run.measured = false,
-            Event::Tick | Event::Asked { .. } | Event::ShutdownAsked { .. } => {}
+            Event::Tick | Event::Due { .. } | Event::Asked { .. } | Event::ShutdownAsked { .. } => {}
         }
         if let Some(status) = failed {
             let memory = &mut self.units[unit];

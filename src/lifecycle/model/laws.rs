@@ -613,7 +613,7 @@ pub(super) fn is_at_rest(world: &World, machine: &Supervisor, kernel: &Kernel) -
                 || rivals.into_iter().any(|other| !other.is_down())
         };
         match view.label {
-            Label::Ready | Label::Completed => view.wanted,
+            Label::Ready | Label::Completed | Label::Scheduled => view.wanted,
             Label::Failed => true,
             Label::Inactive => !view.wanted,
             Label::Waiting => waits_rightly(),

@@ -72,6 +72,12 @@ fn answers_are_true(seen: &Seen<'_>) -> Verdict {
     let label = book.units[unit].label;
     let is_newer = |run: &RunId| *run > job.last_run;
     match &job.command {
+        Command::Start(_) | Command::Restart { .. } if book.spec(unit).schedule.is_some() => {
+            let ran = seen.supervisor.view(unit).and_then(|view| view.schedule);
+            hold(ran.is_some_and(|ran| ran.last.is_none_or(|last| last.is_well)), || {
+                format!("{unit} is said to have run well and has not")
+            })
+        }
         Command::Start(_) => {
             hold(label.is_up(), || format!("{unit} is said to be up and is {}", label.as_str()))
         }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::lifecycle::action::{Action, End, Purpose};
 use crate::lifecycle::event::{Command, Event, ExitStatus, JobId, Otherwise, Pid, RunId, Sign, SpawnCause};
+use crate::lifecycle::schedule::{CAME, COME};
 use crate::lifecycle::sim::plan::{self, Plan};
 use crate::lifecycle::state::{Health, Label};
 use crate::lifecycle::time::Time;
@@ -275,6 +276,10 @@ impl Book {
                     _ => {}
                 }
             }
+            Event::Due { unit, .. } => {
+                let now = self.now;
+                self.each(&[unit.clone()].into(), |unit| unit.touched = now);
+            }
             Event::Asked { job, command } => self.take_command(*job, command),
             Event::ShutdownAsked { .. } => {
                 if self.is_ending() {
@@ -463,6 +468,10 @@ impl Book {
                     if let Some(run) = unit.main.and_then(|run| self.runs.get_mut(&run)) {
                         run.alive = (now, lived);
                     }
+                }
+                if report.label == Label::Scheduled || [COME, CAME].contains(&report.why.as_str()) {
+                    // Its next run is not for the sake of the last one.
+                    unit.touched = now;
                 }
                 (unit.label, unit.health) = (report.label, report.health);
                 unit.main = report.run.or(unit.main);

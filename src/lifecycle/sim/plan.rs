@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::lifecycle::event::{Command, Otherwise, Reach, Whom};
+use crate::lifecycle::sim::clocked::{self, Due};
 use crate::lifecycle::sim::dice::Dice;
 use crate::lifecycle::sim::rolling;
 use crate::lifecycle::supervisor::Settings;
@@ -30,6 +31,8 @@ pub(super) struct Plan {
     pub(super) asked: Vec<(Duration, Command)>,
     /// Which units get another definition, and when; those with `true` one that only their next process has.
     pub(super) updates: Vec<(Duration, Vec<(UnitName, bool)>)>,
+    /// Which moments of units with a schedule come, and when.
+    pub(super) due: Vec<(Duration, Due)>,
     /// How often, in a thousand, a person reacts at once to a change that is reported.
     pub(super) whims: u64,
     /// When svinit is asked to shut down, if that is before `quiet`.
@@ -117,6 +120,7 @@ impl Plan {
             manners: set.units.keys().map(|name| (name.clone(), draw_manner(&mut dice, calm))).collect(),
             asked,
             updates,
+            due: Vec::new(),
             whims: if dice.percent(40) { dice.below(60) } else { 0 },
             shutdown,
             second: dice.percent(30).then(|| dice.millis(0, 3_000)),
@@ -130,6 +134,7 @@ impl Plan {
         };
         // Dice of their own, so that the rest of the plan is the same without.
         rolling::multiply(&mut plan, &mut Dice::new(seed ^ 0x0060_0c0b));
+        clocked::set_clocks(&mut plan, &mut Dice::new(seed ^ 0x00c1_0c4b));
         plan
     }
 
@@ -297,6 +302,7 @@ fn draw_unit(dice: &mut Dice, name: &UnitName, before: &[UnitName]) -> UnitSpec 
             memory_for: dice.round_millis(0, 3_000),
             ..Limits::default()
         },
+        schedule: None,
         kind,
         origin: PathBuf::from("/etc/svinit/units"),
     }

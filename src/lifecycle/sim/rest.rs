@@ -51,6 +51,10 @@ fn unit_restless(book: &Book, world: &World, starving: &Starving, view: &UnitVie
             let up = view.label == Label::Ready;
             (up && !view.wanted).then(|| format!("{name} runs and is not to run"))
         }
+        Label::Scheduled if view.schedule.as_ref().is_some_and(|timing| timing.delayed.is_some()) => {
+            say("has a moment whose delay never ends")
+        }
+        Label::Scheduled => (!view.wanted).then(|| format!("{name} is armed and is not to run")),
         Label::Inactive if view.wanted => say("is to run and does not"),
         Label::Inactive => None,
         Label::Starting => say("is starting and never gets there"),

@@ -13,6 +13,7 @@ use crate::lifecycle::model::form::Form;
 use crate::lifecycle::recovery::{Again, Found};
 use crate::lifecycle::saved::Saved;
 use crate::lifecycle::sim::book::Book;
+use crate::lifecycle::sim::clocked::Due;
 use crate::lifecycle::sim::dice::Dice;
 use crate::lifecycle::sim::plan::{self, Plan};
 use crate::lifecycle::sim::promise::{Moment, Promise, Seen};
@@ -20,7 +21,8 @@ use crate::lifecycle::sim::rest::restless;
 use crate::lifecycle::sim::words;
 use crate::lifecycle::sim::world::{Next, Noted, World};
 use crate::lifecycle::sim::{
-    asking, crashing, replacing, restarting, rolling, starting, stopping, telling, updating, watching,
+    asking, clocked, crashing, replacing, restarting, rolling, starting, stopping, telling, updating,
+    watching,
 };
 use crate::lifecycle::supervisor::Supervisor;
 use crate::lifecycle::time::Time;
@@ -107,6 +109,7 @@ const LIVENESS: &str = "every unit comes to rest when faults have ceased";
 enum Item {
     Ask(Command),
     Update(Vec<(UnitName, bool)>),
+    Due(Due),
     Shutdown,
     Suspend(Duration),
     Quiet,
@@ -175,7 +178,8 @@ pub(super) fn run_failing(seed: u64, fails: u64, keep: Keep) -> Result<Outcome, 
 type Broken = (&'static str, String);
 
 fn all_promises() -> Vec<Promise> {
-    let mut all = crashing::promises();
+    let mut all = clocked::promises();
+    all.extend(crashing::promises());
     all.extend(starting::promises());
     all.extend(stopping::promises());
     all.extend(restarting::promises());
@@ -227,6 +231,9 @@ impl Schedule {
         }
         for (at, changes) in &plan.updates {
             self.put(Time::ZERO.after(*at), Item::Update(changes.clone()));
+        }
+        for (at, due) in &plan.due {
+            self.put(Time::ZERO.after(*at), Item::Due(due.clone()));
         }
         for (at, gap) in &plan.suspensions {
             self.put(Time::ZERO.after(*at), Item::Suspend(*gap));
@@ -294,6 +301,9 @@ impl Schedule {
         match self.items[what].take() {
             Some(Item::Ask(command)) => self.ask(command),
             Some(Item::Update(changes)) => self.update(&changes),
+            Some(Item::Due(Due { unit, is_on_time, missed })) => {
+                self.tell(Event::Due { unit, is_on_time, missed })
+            }
             Some(Item::Shutdown) => {
                 let first = self.book.ordered.is_none();
                 self.book.ordered.get_or_insert(self.world.now);
@@ -508,7 +518,7 @@ impl Schedule {
         let is_at_once = self.world.now == since && !has_made;
         let is_alike = self.seed.is_multiple_of(2) && self.book.end.is_none() && is_at_once;
         let is_alike = is_alike
-            && matches!(heard[..], [ref event] if !matches!(event, Event::Tick | Event::TreeGone { .. } | Event::Passed { .. } | Event::NotPassed { .. }));
+            && matches!(heard[..], [ref event] if !matches!(event, Event::Tick | Event::Due { .. } | Event::TreeGone { .. } | Event::Passed { .. } | Event::NotPassed { .. }));
         let before = is_alike.then(|| self.form());
         (book.calm_since, book.ordered) = (self.book.calm_since, self.book.ordered);
         self.book = book;
@@ -540,6 +550,12 @@ impl Schedule {
             Event::Exited { run, .. } => known.contains(run).then_some(*run),
             _ => None,
         };
+        // Whoever keeps the calendar has not written down that these were told.
+        for event in &heard {
+            if let Event::Due { unit, is_on_time, missed } = event.clone() {
+                self.put(self.world.now, Item::Due(Due { unit, is_on_time, missed }));
+            }
+        }
         let vanished = heard.iter().filter_map(ended).collect();
         let last = self.supervisor.last_run();
         let found = Found { known: known.clone(), vanished, living, heard, last };
@@ -579,6 +595,7 @@ impl Schedule {
                     first.extend((again == Again::Orders).then(|| event.clone()));
                 }
                 Event::Tick
+                | Event::Due { .. }
                 | Event::Exited { .. }
                 | Event::TreeGone { .. }
                 | Event::Signed { .. }

@@ -90,6 +90,10 @@ fn idle_is_idle(seen: &Seen<'_>) -> Verdict {
     let quiet = |name: &UnitName| {
         let spec = book.spec(name);
         let watched = spec.watchdog.is_some() || spec.health.is_some() || spec.limits.memory_high.is_some();
+        let timing = seen.supervisor.view(name).and_then(|view| view.schedule);
+        if timing.is_some_and(|timing| timing.delayed.is_some()) {
+            return false;
+        }
         match book.units[name].label {
             Label::Ready => {
                 !watched
@@ -100,7 +104,7 @@ fn idle_is_idle(seen: &Seen<'_>) -> Verdict {
                         .any(|r| r.unit == *name && r.end.is_none() && !r.killed && is_helper(r))
             }
             Label::Waiting => spec.wait_for.is_none(),
-            Label::Inactive | Label::Completed | Label::Failed => true,
+            Label::Inactive | Label::Completed | Label::Failed | Label::Scheduled => true,
             Label::Starting | Label::Reloading | Label::Stopping | Label::Backoff => false,
         }
     };
@@ -163,7 +167,7 @@ fn reasons(book: &Book, actions: &[Action]) -> BTreeSet<u8> {
     let mut found = BTreeSet::new();
     for (name, unit) in &book.units {
         let (spec, own) = (book.spec(name), own_status(book, name));
-        let failed = unit.label == Label::Failed;
+        let failed = has_failed(book, name);
         if spec.essential && (failed || unit.label == Label::Completed) {
             found.extend(&own);
         }
@@ -178,7 +182,10 @@ fn reasons(book: &Book, actions: &[Action]) -> BTreeSet<u8> {
     }
     let rests = |name: &UnitName| {
         let label = book.units[name].label;
-        matches!(label, Label::Inactive | Label::Waiting | Label::Completed | Label::Failed)
+        matches!(
+            label,
+            Label::Inactive | Label::Waiting | Label::Completed | Label::Failed | Label::Scheduled
+        )
     };
     if found.is_empty() || book.units.keys().all(rests) {
         found.extend(when_nothing_is_left(book));
@@ -196,6 +203,11 @@ fn when_nothing_is_left(book: &Book) -> BTreeSet<u8> {
         .collect()
 }
 
+/// For good. What is run by the clock is not seen to: it may have failed for this time.
+fn has_failed(book: &Book, name: &UnitName) -> bool {
+    book.units[name].label == Label::Failed || book.spec(name).schedule.is_some()
+}
+
 /// What its last end says: the status of its process, or of the shell for one that could not be made; 1 for a hook, a
 /// check or a timeout.
 fn own_status(book: &Book, name: &UnitName) -> BTreeSet<u8> {
@@ -205,7 +217,7 @@ fn own_status(book: &Book, name: &UnitName) -> BTreeSet<u8> {
         _ => unit.last_end.map(|(_, status)| status.shell_code()),
     };
     let mut found: BTreeSet<u8> = status.into_iter().collect();
-    if unit.label == Label::Failed {
+    if has_failed(book, name) {
         let spec = book.spec(name);
         let may_stumble = !spec.hooks.pre_start.is_empty()
             || spec.wait_for.is_some()

@@ -26,7 +26,7 @@ fn about(event: &Event) -> Option<RunId> {
         | Event::MainNotFound { run, .. }
         | Event::Signed { run, .. }
         | Event::Measured { run, .. } => Some(*run),
-        Event::Tick | Event::Asked { .. } | Event::ShutdownAsked { .. } => None,
+        Event::Tick | Event::Due { .. } | Event::Asked { .. } | Event::ShutdownAsked { .. } => None,
     }
 }
 
@@ -48,6 +48,9 @@ pub(super) fn event(book: &Book, event: &Event) -> String {
         Event::MainNotFound { why, .. } => format!("{of}: no daemon: {why}"),
         Event::Signed { sign, .. } => format!("{of} says {sign:?}"),
         Event::Measured { memory, .. } => format!("{of} uses {memory} bytes"),
+        Event::Due { unit, is_on_time, missed } => {
+            format!("a moment of {unit} {}, {missed} were missed", if *is_on_time { "is now" } else { "was" })
+        }
         Event::Asked { job, command } => format!("job {} asks: {command:?}", job.0),
         Event::ShutdownAsked { why } => format!("shutdown is asked for: {why}"),
     }

@@ -28,6 +28,7 @@ fn unit(name: &str, label: Label) -> UnitView {
         start_took: None,
         stop_took: None,
         beside: Vec::new(),
+        schedule: None,
     }
 }
 

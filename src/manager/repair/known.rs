@@ -72,7 +72,7 @@ pub(super) fn sign(state: &str, health: &str, why: &str, held: bool) -> Sign {
     let why = if why.is_empty() { state.to_owned() } else { format!("{state}: {why}") };
     match state {
         "ready" | "reloading" if health == "fail" => Sign::Ill(format!("svinit's check fails: {why}")),
-        "ready" | "reloading" => Sign::Well,
+        "ready" | "reloading" | "scheduled" => Sign::Well,
         "failed" => Sign::Down(why),
         "inactive" | "completed" if held => Sign::Held(why),
         "inactive" | "completed" => Sign::Down(why),

@@ -1,14 +1,17 @@
 //! From texts to units: defaults, layers, and every problem in its words. The snapshots are what a person reads.
 
+use std::time::Duration;
+
 use insta::assert_snapshot;
 use proptest::prelude::*;
 
+use crate::units::cron::Cron;
 use crate::units::name::UnitName;
 use crate::units::problem::Severity;
 use crate::units::reading::{Reading, read};
 use crate::units::show::effective;
 use crate::units::source::Source;
-use crate::units::spec::{Argv, UnitSpec};
+use crate::units::spec::{Argv, Missed, Overlap, Policy, Schedule, UnitSpec, When, Zone};
 
 fn env(name: &str) -> Option<String> {
     match name {
@@ -155,6 +158,121 @@ command = "redis"
 [ready]
 delay = "250ms"
 "#;
+
+const BY_CLOCK: &str = r#"
+== nightly.toml
+type = "oneshot"
+command = "dump"
+requires = ["db"]
+[schedule]
+cron = "0  3 * * mon-fri"
+timezone = "Europe/Zurich"
+overlap = "kill"
+missed = "skip"
+jitter = "5m"
+at_start = true
+== often.toml
+type = "oneshot"
+command = "sweep"
+schedule.every = "90s"
+restart.policy = "on-failure"
+== db.toml
+command = "db"
+"#;
+
+#[test]
+fn a_schedule_is_read_with_its_defaults_and_its_runs_are_not_retried() {
+    let set = good(BY_CLOCK).set;
+    let [nightly, often] = ["nightly", "often"].map(|name| set.find(name).unwrap());
+    let cron = Cron::parse("0 3 * * mon-fri").unwrap();
+    let schedule = Schedule {
+        when: When::Cron { cron, zone: Zone::Named("Europe/Zurich".to_owned()) },
+        overlap: Overlap::Kill,
+        missed: Missed::Skip,
+        jitter: Duration::from_secs(300),
+        at_start: true,
+    };
+    assert_eq!((&nightly.schedule, nightly.restart.policy), (&Some(schedule), Policy::Never));
+    let plain = Schedule {
+        when: When::Every(Duration::from_secs(90)),
+        overlap: Overlap::Skip,
+        missed: Missed::Once,
+        jitter: Duration::ZERO,
+        at_start: false,
+    };
+    assert_eq!((&often.schedule, often.restart.policy), (&Some(plain), Policy::OnFailure));
+    for name in ["nightly", "often"] {
+        let own = set.find(name).unwrap();
+        let shown = format!("== {name}.toml\n{}\n== db.toml\ncommand = \"db\"", effective(own));
+        assert_eq!(good(&shown).set.find(name).unwrap().schedule, own.schedule);
+    }
+}
+
+#[test]
+fn a_schedule_that_makes_no_sense_is_told_with_its_place_and_the_remedy() {
+    let text = r#"
+== a.toml
+command = "a"
+[schedule]
+cron = "0 3 * *"
+every = "50ms"
+== b.toml
+type = "oneshot"
+command = "b"
+essential = true
+instances = 2
+part_of = ["d"]
+[schedule]
+every = "5m"
+timezone = "UTC"
+jitter = "6m"
+== c.toml
+type = "oneshot"
+command = "c"
+[schedule]
+overlap = "wait"
+timezone = "the moon"
+== d.toml
+command = "d"
+requires = ["e"]
+after = ["e"]
+conflicts = ["e"]
+== e.toml
+type = "oneshot"
+command = "e"
+before = ["d"]
+[schedule]
+cron = "@reboot"
+"#;
+    let all = bad(text);
+    let said: Vec<&str> = all.lines().filter(|line| !line.starts_with(' ')).collect();
+    let timed = "e has a [schedule], so it is up only now and then, and nothing can go by that; \
+                 take this away; a unit with [schedule] can require and want others";
+    let wanted = [
+        "a.toml:2:2: only what ends by itself can be run by the clock; write type = \"oneshot\", or take [schedule] away",
+        "a.toml:3:8: expected five fields of time like \"0 3 * * *\", found \"0 3 * *\": it has 4 fields",
+        "a.toml:4:9: expected a duration like \"10s\", found \"50ms\": the least is 100ms",
+        "a.toml:4:9: only one of cron and every can stand in [schedule]",
+        "b.toml:3:13: the container would end with its first run: essential and [schedule] cannot both be; write essential = true for the service that the container is for",
+        "b.toml:4:13: a oneshot is done once: there cannot be several instances of it; take instances away, or write type = \"simple\" for a service",
+        "b.toml:5:12: it does not run along with another unit, but by the clock: part_of and [schedule] cannot both be; write requires, which starts the other before each run",
+        "b.toml:8:12: every counts the time that passes, which is the same in every time zone; take timezone away, or write cron instead of every",
+        "b.toml:9:10: jitter is longer than every: a run could come after the next moment",
+        "c.toml:3:2: [schedule] names no time: it needs one of cron, every; write cron = \"0 3 * * *\" or every = \"5m\"",
+        "c.toml:4:11: expected \"skip\", \"queue\" or \"kill\", found \"wait\"",
+        "c.toml:5:12: expected a time zone like \"UTC\", \"local\", \"Europe/Zurich\", found \"the moon\"",
+        &format!("d.toml:2:13: requires: {timed}"),
+        &format!("d.toml:3:10: after: {timed}"),
+        "d.toml:4:14: d and e conflict, and both are enabled; write enabled = false in one of them",
+        &format!("d.toml:4:14: conflicts: {timed}"),
+        "d.toml:2:13: d cannot need e: they conflict",
+        "e.toml:5:8: expected five fields of time like \"0 3 * * *\", found \"@reboot\"; write at_start = true",
+        &format!("e.toml:3:11: before: {timed}"),
+    ];
+    for line in wanted {
+        assert!(said.contains(&line), "{line}\nis not among\n{all}");
+    }
+}
 
 #[test]
 fn what_is_shown_reads_back_as_the_same_units() {
@@ -324,6 +442,15 @@ rate = "0"
 # [sandbox]
 # no_new_privileges: true for a unit that changes user, else false
 # capabilities: as they are for root, none for others
+
+# [schedule]
+# cron: `every` is there instead
+# every: `cron` is there instead
+# timezone = "UTC"
+# overlap = "skip"
+# missed = "once"
+# jitter = "0s"
+# at_start = false
 "##);
 }
 
