@@ -422,6 +422,7 @@ fn backups_are_kept_and_restored(system: &System) {
     assert_eq!(before.split(' ').count(), 40, "{before}");
     let older = "for n in 1 2 3 4 5 6 7 8; do echo >/backup/redis-replica-1-2020010${n}T000000Z.rdb; done; echo >/backup/another";
     replica.exec(&["sh", "-c", older]).well();
+    assert_eq!(replica.unit("backup")["state"], "scheduled");
     replica.svctl("start backup");
     let kept = replica.exec(&["sh", "-c", "ls /backup"]).well();
     assert_eq!(kept.matches("redis-replica-1-").count(), 7, "{kept}");
