@@ -53,7 +53,7 @@ impl Machines {
         let key = machines.path("key");
         run(&["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", &key], &BTreeMap::new()).well();
         docker(&["network", "create", &machines.name]).well();
-        let mount = format!("{key}.pub:/root/.ssh/authorized_keys:ro");
+        let mount = format!("{key}.pub:/etc/ssh/authorized_keys:ro");
         for node_name in NODES {
             let name = machines.node(node_name).name;
             let who = ["run", "--detach", "--pull", "never", "--name", &name, "--hostname", node_name];
