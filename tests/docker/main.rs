@@ -15,6 +15,7 @@ mod dashboards;
 mod demo;
 mod engine;
 mod flask;
+mod healing;
 mod images;
 mod interrupted;
 mod items;
