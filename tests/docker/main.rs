@@ -9,6 +9,8 @@
     reason = "a test that cannot go on says so by failing"
 )]
 
+#[path = "../manager/browser.rs"]
+mod browser;
 mod cluster;
 mod conventions;
 mod dashboards;
@@ -16,6 +18,7 @@ mod demo;
 mod engine;
 mod flask;
 mod healing;
+mod hot_reload;
 mod images;
 mod interrupted;
 mod items;
