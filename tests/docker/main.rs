@@ -17,6 +17,8 @@ mod dashboards;
 mod demo;
 mod engine;
 mod flask;
+#[path = "../manager/fixture.rs"]
+mod gateway;
 mod healing;
 mod hot_reload;
 mod images;
@@ -24,6 +26,7 @@ mod interrupted;
 mod items;
 mod manager;
 mod monolith;
+mod mysql_check;
 mod nginx;
 mod numbers;
 mod patroni;
