@@ -15,7 +15,7 @@ FLAGS := target."cfg(all(target_os = \"linux\", target_env = \"gnu\"))".rustflag
   ["--remap-path-prefix=$(CARGO_HOME)=/cargo", "--remap-path-prefix=$(CURDIR)=/svinit"$(PACKED)]
 RELEASE = $(CARGO) build --release --locked --config '$(FLAGS)'
 
-.PHONY: help build release where images image-from-source demo numbers reproducible run bench bench-manager test proof-manager swarm check-model mutants coverage sweep fuzz soak proof lint deny install clean
+.PHONY: help build release where images image-from-source demo numbers reproducible run bench bench-manager test proof-manager patroni swarm check-model mutants coverage sweep fuzz soak proof lint deny install clean
 
 help:
 	@echo "make run                nginx, a Django app and PostgreSQL as units of one svinit, in the foreground"
@@ -24,6 +24,7 @@ help:
 	@echo "make demo SYSTEM=NAME   a system of compose/, up and healthy: cluster, flask ...; DEMO=down takes it away"
 	@echo "make numbers            sizes of images, start times, restart of a service beside restart of its container"
 	@echo "make test               every test, after installing what they need"
+	@echo "make patroni            every fault of a replicated database, and no acknowledged row lost"
 	@echo "make swarm              three machines with an engine each: Ansible deploys to them, one dies and comes back"
 	@echo "make check-model        every path of two units with three disturbances: ten million states"
 	@echo "make mutants            small mistakes in the lifecycle that no test sees; at most a tenth may be left"
@@ -87,6 +88,10 @@ bench-manager:
 test:
 	@scripts/setup test
 	$(CARGO) test --locked
+
+patroni:
+	@scripts/setup test
+	PATRONI=1 $(CARGO) test --locked --test docker patroni -- --nocapture
 
 swarm:
 	@scripts/setup test

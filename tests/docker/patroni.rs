@@ -166,6 +166,12 @@ fn sql(system: &System, port: &str, command: &str) -> Said {
 
 #[test]
 fn a_replicated_database_loses_nothing_whatever_fails() {
+    if std::env::var_os("PATRONI").is_none() {
+        println!(
+            "left out: every fault of a replicated database takes ten minutes; PATRONI=1, or make patroni"
+        );
+        return;
+    }
     let Some(system) = System::up("swarm-postgres") else { return };
     everybody_is_there(&system);
     it_is_as_it_was_asked_for(&system);

@@ -71,8 +71,7 @@ fn every_tier_answers_heals_and_is_restarted_by_itself() {
 #[test]
 fn the_seeds_reload_of_gunicorn_by_pkill_costs_no_request() {
     let Some(system) = System::laid_out("three-tier") else { return };
-    let patience = "services: { backend: { environment: { APP_TIMEOUT: 10 } } }\n";
-    let system = system.set("DATABASE_IMAGE", "mariadb").overlay(patience);
+    let system = system.set("DATABASE_IMAGE", "mariadb");
     system.start(&[]);
     let (backend, at) = (system.container("backend"), system.at("HTTP_PORT"));
     let workers = || {

@@ -15,6 +15,8 @@ fn repository() -> PathBuf {
 fn svctl(args: &[&str]) -> Output {
     let mut command = Command::new(executable());
     command.args(["--as", "svctl"]).args(args).current_dir(repository()).stdin(Stdio::null());
+    // What the units of etcd and Patroni must be told; an image of a system has it from Compose.
+    command.env("ETCD_NAME", "etcd1").env("PATRONI_NAME", "postgres1");
     command.env_remove("SVINIT_UNITS").env_remove("SVINIT_CONFIG").output().unwrap()
 }
 
