@@ -201,7 +201,7 @@ target "grafana-image" {
   contexts = {
     "svinit/base:local" = "target:base"
   }
-  tags = ["svinit/grafana:${SVINIT_TAG}${variant == "image" ? "" : "-rootless"}"]
+  tags = ["${REGISTRY}svinit/grafana:${SVINIT_TAG}${variant == "image" ? "" : "-rootless"}"]
 }
 
 target "frontend-dev" {
