@@ -123,6 +123,12 @@ impl Footprint {
     }
 }
 
+/// Processes in a container that were begun by a manager, to listen there.
+fn listeners(container: &Container) -> usize {
+    let script = "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' | grep -c -x -e '--until-eo[f]'";
+    container.disaster(&["sh", "-c", script]).out.trim().parse().unwrap_or(0)
+}
+
 /// svmanager, and the svinit of each container.
 fn footprints(system: &System, manager: u64) -> Vec<Footprint> {
     let of = |name: &str, pid| Footprint::of(&system.container(name), pid);
@@ -231,6 +237,11 @@ fn svmanager_itself_may_be_killed_as_often_as_anybody_likes() {
         before.get_or_insert_with(|| footprints(&system, old));
     }
     println!("svmanager: killed {} times, {failed} requests that were within it failed", kills());
+    // What the dead ones had listening in the containers has ended with them.
+    for (service, _, _) in SERVICES {
+        let container = system.container(service);
+        system.wait_until(&format!("one listens in {service}"), || listeners(&container) == 1);
+    }
     assert_eq!(container.identity(), identity);
     // It does its work as before.
     let gunicorn = system.container("backend");

@@ -4,6 +4,7 @@
 
 use std::io::BufRead;
 use std::io::BufReader;
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::Child;
@@ -160,12 +161,17 @@ fn a_reader_that_leaves_and_a_full_disk_do_no_harm() {
 
 /// `svctl` with its standard output on a socket of ours: a pipe has no deadline, a socket has.
 fn following(svinit: &Svinit, words: &[&str]) -> (Child, impl Iterator<Item = String>) {
+    following_on(svinit, words, Stdio::null())
+}
+
+fn following_on(svinit: &Svinit, words: &[&str], stdin: Stdio) -> (Child, impl Iterator<Item = String>) {
     let (ours, theirs) = UnixStream::pair().unwrap();
     ours.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let follower = Command::new(executable())
         .args(["--as", "svctl", "--socket"])
         .arg(svinit.socket())
         .args(words)
+        .stdin(stdin)
         .stdout(Stdio::from(OwnedFd::from(theirs)))
         .spawn()
         .unwrap();
@@ -183,6 +189,21 @@ fn logs_go_on_as_they_come() {
     assert!(lines.by_ref().any(|line| line == "web | hung up"));
     follower.kill().unwrap();
     follower.wait().unwrap();
+}
+
+#[test]
+fn what_listens_until_eof_ends_with_its_stdin_and_not_before() {
+    let svinit = web();
+    for words in [&["events", "--initial", "--until-eof", "web"][..], &["logs", "-f", "--until-eof", "web"]] {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (mut follower, mut lines) = following_on(&svinit, words, Stdio::from(OwnedFd::from(theirs)));
+        (&ours).write_all(b"nobody reads this\n").unwrap();
+        assert!(svinit.svctl("restart web").code == 0);
+        assert!(lines.any(|line| line.contains("web")), "{words:?}");
+        assert_eq!(follower.try_wait().unwrap(), None, "{words:?}");
+        drop(ours);
+        assert_eq!(follower.wait().unwrap().code(), Some(0), "{words:?}");
+    }
 }
 
 #[test]

@@ -10,6 +10,8 @@ use crate::cli::render::look::tone_of_state;
 use crate::cli::render::words;
 use crate::cli::svctl::arguments;
 use crate::cli::svctl::failure::Failure;
+use crate::cli::svctl::listen;
+use crate::cli::svctl::listen::Listener;
 use crate::cli::svctl::session::Session;
 use crate::cli::svctl::verbs::Completes;
 use crate::cli::svctl::verbs::Group;
@@ -26,7 +28,7 @@ pub(super) const EVENTS: Verb = Verb {
     examples: &[("svctl events --initial web", "first what is, then what changes")],
     completes: Completes::Units,
     arguments: |command| {
-        arguments::some_units(command)
+        listen::until_eof(arguments::some_units(command))
             .arg(arguments::flag("follow", "What it does anyway").short('f').hide(true))
             .arg(arguments::flag("initial", "Begin with one line for each unit as it is"))
     },
@@ -38,7 +40,7 @@ fn run(session: &mut Session, matches: &ArgMatches) -> Result<Exit, Failure> {
     if matches.get_flag("initial") {
         path = path.with("initial", "true");
     }
-    let mut events = session.client().follow::<UnitEvent>(&path)?;
+    let mut events = Listener::<UnitEvent>::new(session.client().follow(&path)?, matches);
     while let Some(event) = events.read()? {
         session.tell_missed(events.take_missed(), "event");
         if session.json {

@@ -12,6 +12,8 @@ use crate::cli::render::look::Tone;
 use crate::cli::render::words;
 use crate::cli::svctl::arguments;
 use crate::cli::svctl::failure::Failure;
+use crate::cli::svctl::listen;
+use crate::cli::svctl::listen::Listener;
 use crate::cli::svctl::session::Session;
 use crate::cli::svctl::verbs::Completes;
 use crate::cli::svctl::verbs::Group;
@@ -46,7 +48,7 @@ pub(super) const LOGS: Verb = Verb {
                 _ => text.parse::<u32>().map_err(|_| "write a number, or all"),
             })
             .help("So many of each unit, or all [default: 100, with --follow 10]");
-        arguments::some_units(command)
+        listen::until_eof(arguments::some_units(command))
             .arg(arguments::flag("follow", "Go on with those to come").short('f'))
             .arg(lines)
             .arg(arguments::flag("timestamps", "Begin each line with its time").short('T'))
@@ -62,7 +64,7 @@ fn run(session: &mut Session, matches: &ArgMatches) -> Result<Exit, Failure> {
         .units(&arguments::named(matches))
         .with("lines", &lines.to_string())
         .with("follow", if follow { "true" } else { "false" });
-    let mut stream = session.client().follow::<LogLine>(&path)?;
+    let mut stream = Listener::<LogLine>::new(session.client().follow(&path)?, matches);
     let mut form = Form::new(matches.get_flag("timestamps"), matches.get_flag("raw"));
     while let Some(line) = stream.read()? {
         session.tell_missed(stream.take_missed(), "line");

@@ -19,6 +19,7 @@ mod graph;
 mod health;
 mod help;
 mod jobs;
+mod listen;
 mod local;
 mod logs;
 mod outcome;

@@ -4,10 +4,6 @@
 //! whatever that stream had not brought yet, so that no last word is missing and none is printed twice.
 
 use clap::ArgMatches;
-use nix::poll::PollFd;
-use nix::poll::PollFlags;
-use nix::poll::PollTimeout;
-use nix::poll::poll;
 
 use crate::api::command::JobLine;
 use crate::api::command::Outcome;
@@ -17,6 +13,7 @@ use crate::cli::exit::Exit;
 use crate::cli::svctl::arguments;
 use crate::cli::svctl::failure::Failure;
 use crate::cli::svctl::jobs;
+use crate::cli::svctl::listen;
 use crate::cli::svctl::session::Session;
 use crate::cli::svctl::tail;
 use crate::cli::svctl::verbs::Completes;
@@ -77,15 +74,7 @@ fn wait_for_either(said: &Lines<LogLine>, job: &Lines<JobLine>) -> Result<bool, 
     if said.has_received() || job.has_received() {
         return Ok(said.has_received());
     }
-    let mut both =
-        [PollFd::new(said.as_fd(), PollFlags::POLLIN), PollFd::new(job.as_fd(), PollFlags::POLLIN)];
-    loop {
-        match poll(&mut both, PollTimeout::NONE) {
-            Ok(_) => return Ok(both[0].any().unwrap_or(false)),
-            Err(nix::errno::Errno::EINTR) => {}
-            Err(why) => return Err(Failure::failed(format!("cannot wait for the supervisor: {why}"))),
-        }
-    }
+    Ok(listen::first_of(&[said.as_fd(), job.as_fd()])? == 0)
 }
 
 /// What of `kept` comes after `last`; all of it when `last` is not among them any more.

@@ -7,6 +7,9 @@ use serde_json::json;
 use crate::client::query::Path;
 use crate::manager::reach::engine::MANAGED;
 use crate::manager::reach::engine::SVCTL;
+use crate::manager::reach::engine::UNTIL_EOF;
+use crate::manager::reach::engine::exec_of;
+use crate::manager::reach::engine::is_until_eof;
 use crate::units::name::UnitName;
 
 /// Verbs of `svctl` that may be executed. None of them runs a program of the caller's choice, as `exec` and `run` would.
@@ -14,7 +17,7 @@ pub const VERBS: &[&str] =
     &["status", "health", "why", "events", "logs", "reload", "restart", "start", "stop"];
 
 /// Options of `svctl` that may be given.
-const SWITCHES: &[&str] = &["--json", "--initial", "--follow", "--with-dependants", "--no-wait"];
+const SWITCHES: &[&str] = &["--json", "--initial", "--follow", UNTIL_EOF, "--with-dependants", "--no-wait"];
 
 /// Words of one command at most.
 const WORDS_MAX: usize = 16;
@@ -146,7 +149,7 @@ impl Call {
                 ("GET", path(Path::new("/containers").segment(container).segment("json")), None)
             }
             Self::MakeExec { container, command } => {
-                let body = json!({ "AttachStdout": true, "AttachStderr": true, "Cmd": command });
+                let body = exec_of(command);
                 let at = Path::new("/containers").segment(container).segment("exec");
                 ("POST", path(at), Some(body.to_string().into_bytes()))
             }
@@ -301,8 +304,8 @@ struct Exec {
 fn command(body: &[u8]) -> Result<Vec<String>, String> {
     let exec: Exec =
         serde_json::from_slice(body).map_err(|error| format!("an exec is not made from this: {error}"))?;
-    if exec.attach_stdin || exec.tty || exec.privileged {
-        return Err("an exec has no stdin, no terminal and no privileges here".to_owned());
+    if exec.tty || exec.privileged || (exec.attach_stdin && !is_until_eof(&exec.command)) {
+        return Err(format!("an exec has no terminal, no privileges, and stdin only with {UNTIL_EOF} here"));
     }
     let (program, args) = exec.command.split_first().ok_or_else(|| "an exec has a command".to_owned())?;
     if program != SVCTL {

@@ -21,6 +21,7 @@ use crate::manager::reach::docker::Docker;
 use crate::manager::reach::docker::Which;
 use crate::manager::reach::engine::Engine;
 use crate::manager::reach::engine::SVCTL;
+use crate::manager::reach::engine::UNTIL_EOF;
 use crate::manager::reach::wire;
 use crate::manager::reach::wire::Place;
 use crate::manager::reach::wire::Request;
@@ -323,6 +324,33 @@ async fn a_restart_of_a_unit_goes_through_and_nothing_secret_comes_back() {
     );
 }
 
+/// What an exec was made from, for `args` that are followed or waited for.
+async fn exec_for(args: &[&str], is_followed: bool) -> Value {
+    let fake = Fake::start(Permits::default());
+    let engine = Engine::new(fake.guard.clone());
+    if is_followed {
+        drop(engine.follow_svctl("backend", args).await.unwrap());
+    } else {
+        engine.svctl("backend", args, Duration::from_secs(5)).await.unwrap();
+    }
+    let reached = fake.reached();
+    let body = reached.iter().find_map(|line| line.split_once("/exec ")).expect("one was made").1;
+    serde_json::from_str(body).unwrap()
+}
+
+#[tokio::test]
+async fn what_listens_in_a_container_ends_with_its_stdin_and_nothing_else_has_one() {
+    let listening = [SVCTL, "events", "--json", "gunicorn", UNTIL_EOF];
+    assert_eq!(
+        exec_for(&listening[1..4], true).await,
+        json!({ "AttachStdin": true, "AttachStdout": true, "AttachStderr": true, "Cmd": listening })
+    );
+    assert_eq!(
+        exec_for(&["status", "--json"], false).await,
+        json!({ "AttachStdout": true, "AttachStderr": true, "Cmd": [SVCTL, "status", "--json"] })
+    );
+}
+
 #[tokio::test]
 async fn an_exec_is_started_once() {
     let fake = Fake::start(Permits::default());
@@ -362,7 +390,19 @@ fn word() -> impl Strategy<Value = String> {
         Just(SVCTL.to_owned()),
         proptest::sample::select(VERBS).prop_map(str::to_owned),
         proptest::sample::select(
-            &["--json", "--timeout", "5s", "gunicorn", "all", "exec", "sh", "-c", "--", "--socket"][..]
+            &[
+                "--json",
+                UNTIL_EOF,
+                "--timeout",
+                "5s",
+                "gunicorn",
+                "all",
+                "exec",
+                "sh",
+                "-c",
+                "--",
+                "--socket"
+            ][..]
         )
         .prop_map(str::to_owned),
         ".{0,12}",
@@ -413,7 +453,10 @@ proptest! {
             prop_assert_eq!((method, path.as_str()), ("POST", "/containers/backend/exec"));
             let sent: Value = serde_json::from_slice(&sent.unwrap()).unwrap();
             let keys: Vec<&String> = sent.as_object().unwrap().keys().collect();
-            prop_assert_eq!(keys, ["AttachStdout", "AttachStderr", "Cmd"]);
+            // Stdin only for what ends with it, and reads nothing else from there.
+            let is_until_eof = sent["Cmd"].as_array().unwrap().contains(&json!(UNTIL_EOF));
+            prop_assert_eq!(&keys[..3], ["AttachStdout", "AttachStderr", "Cmd"]);
+            prop_assert_eq!(keys.get(3).map(|key| key.as_str()), is_until_eof.then_some("AttachStdin"));
             prop_assert_eq!(&sent["Cmd"][0], SVCTL);
             prop_assert!(VERBS.contains(&sent["Cmd"][1].as_str().unwrap()));
             for word in sent["Cmd"].as_array().unwrap().iter().skip(2) {

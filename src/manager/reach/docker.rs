@@ -136,7 +136,6 @@ impl Docker {
     }
 
     pub(super) async fn follow(&self, instance: &str, unit: &str) -> Result<Lines, Fault> {
-        // One that nobody listens to any more ends when it has the next event to tell.
         let args = ["events", "--json", "--initial", unit];
         let body = self.engine.follow_svctl(instance, &args).await?;
         Ok(Lines { body, frames: Frames::default(), ready: Vec::new() })

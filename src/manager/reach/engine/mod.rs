@@ -9,6 +9,7 @@ pub mod frames;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::sync::OnceCell;
@@ -32,6 +33,9 @@ use crate::manager::reach::wire::Request;
 
 /// Where `svctl` is in every image.
 pub const SVCTL: &str = "/usr/local/bin/svctl";
+
+/// What lets a `svctl` that listens end with whoever listens to it: with its stdin, which the engine closes then.
+pub const UNTIL_EOF: &str = "--until-eof";
 
 /// A container that may be touched has this label.
 pub const MANAGED: &str = "svinit.managed=true";
@@ -121,18 +125,19 @@ impl Engine {
         Ok(Ran { code, stdout: frames.stdout, stderr: frames.stderr })
     }
 
-    /// Begins `svctl` with `args`, whose output is to be followed.
+    /// Begins `svctl` with `args`, whose output is to be followed. It ends when the body is dropped.
     ///
     /// # Errors
     /// As [`Fault`] says.
     pub async fn follow_svctl(&self, container: &str, args: &[&str]) -> Result<Body, Fault> {
-        let exec = self.make_exec(container, args).await?;
+        let args: Vec<&str> = args.iter().copied().chain([UNTIL_EOF]).collect();
+        let exec = self.make_exec(container, &args).await?;
         self.start_exec(&exec).await
     }
 
     async fn make_exec(&self, container: &str, args: &[&str]) -> Result<String, Fault> {
         let command: Vec<&str> = std::iter::once(SVCTL).chain(args.iter().copied()).collect();
-        let body = json!({ "AttachStdout": true, "AttachStderr": true, "Cmd": command });
+        let body = exec_of(&command);
         let path = Path::new("/containers").segment(container).segment("exec");
         let made: Made = self.post(&path, Some(&body), PATIENCE).await?;
         Ok(made.id)
@@ -248,6 +253,20 @@ impl Engine {
     fn lost(&self, error: &std::io::Error) -> Fault {
         fault::of_io(&format!("the engine at {}", self.place.words()), error)
     }
+}
+
+/// The body that an exec is made from. Its stdin, to which nothing is ever written, is attached where `command` ends with it.
+pub fn exec_of<S: AsRef<str> + Serialize>(command: &[S]) -> serde_json::Value {
+    let mut body = json!({ "AttachStdout": true, "AttachStderr": true, "Cmd": command });
+    if is_until_eof(command) {
+        body["AttachStdin"] = json!(true);
+    }
+    body
+}
+
+/// Whether a command ends with its stdin.
+pub fn is_until_eof<S: AsRef<str>>(command: &[S]) -> bool {
+    command.iter().any(|word| word.as_ref() == UNTIL_EOF)
 }
 
 fn agree(version: &Version) -> Result<String, Fault> {
