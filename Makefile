@@ -87,7 +87,7 @@ bench-manager:
 
 test:
 	@scripts/setup test
-	$(CARGO) test --locked
+	$(CARGO) test --locked --no-fail-fast
 
 patroni:
 	@scripts/setup test
