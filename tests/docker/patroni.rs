@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::engine::{Container, Identity, Said, System, docker, image, root, wait_until};
@@ -18,6 +19,22 @@ const POSTGRES: [&str; 3] = ["postgres1", "postgres2", "postgres3"];
 
 /// After a fault is healed, so many more rows are to be acknowledged.
 const ROWS_AFTER: usize = 60;
+
+/// Asks who leads, on a new connection each time, until 100 have answered. What fails asks again.
+const ASK: &str = "
+import sys, psycopg2
+answers = []
+while len(answers) < 100:
+    try:
+        connection = psycopg2.connect(sys.argv[1], connect_timeout=5)
+        cursor = connection.cursor()
+        cursor.execute('SELECT pg_is_in_recovery()')
+        answers.append(cursor.fetchone()[0])
+        connection.close()
+    except psycopg2.Error:
+        pass
+print(answers.count(False), 'times the leader,', answers.count(True), 'times another')
+";
 
 /// A leader that is silent for longer may be followed by another one (`ttl` of Patroni, with room). Only a machine that is
 /// busy with other things takes so long to start a process.
@@ -511,4 +528,53 @@ fn the_replicated_database_runs_without_root() {
         assert_eq!(items::users(&system.container(name)), ["12345"], "{name}");
     }
     sql(&system, "5000", "CREATE TABLE written (n int)").well();
+    whoever_writes_is_given_to_the_leader_whenever_it_comes(&system);
+    whoever_reads_is_given_to_the_leader_when_nobody_follows(&system);
+}
+
+/// HAProxy is replaced meanwhile, by a reload and by a restart.
+fn whoever_writes_is_given_to_the_leader_whenever_it_comes(system: &System) {
+    let haproxy = system.container("haproxy");
+    let to = format!("host=haproxy port=5000 user=app dbname=app password={}", system.secret("app_password"));
+    for round in 0..4 {
+        let (member, to) = (system.container("postgres1"), to.clone());
+        let asking = thread::spawn(move || member.exec(&["python3", "-c", ASK, &to]).well());
+        for act in ["reload haproxy", "restart haproxy", "reload haproxy"] {
+            system.wait_until("it knows who leads", || haproxy.exec(&["haproxy-asks", "/primary"]).code == 0);
+            haproxy.svctl(act);
+        }
+        let said = asking.join().expect("it has asked");
+        assert_eq!(said.trim(), "100 times the leader, 0 times another", "round {round}");
+    }
+}
+
+fn whoever_reads_is_given_to_the_leader_when_nobody_follows(system: &System) {
+    let leader = leader(system);
+    let others =
+        POSTGRES.map(|name| system.container(name)).into_iter().filter(|one| one.name != leader.name);
+    let others: Vec<Container> = others.collect();
+    for other in &others {
+        docker(&["pause", &other.name]).well();
+    }
+    let password = format!("PGPASSWORD={}", system.secret("app_password"));
+    let psql = [
+        "psql",
+        "-h",
+        "haproxy",
+        "-p",
+        "5001",
+        "-U",
+        "app",
+        "-d",
+        "app",
+        "-Atc",
+        "SELECT pg_is_in_recovery()",
+    ];
+    system.wait_until("the leader answers who reads", || {
+        leader.exec(&[&["env", &password, "PGCONNECT_TIMEOUT=2"][..], &psql].concat()).out.trim() == "f"
+    });
+    for other in &others {
+        docker(&["unpause", &other.name]).well();
+    }
+    everybody_is_there(system);
 }
