@@ -12,6 +12,8 @@ fn echo(asked: &mut Asked) -> std::io::Result<()> {
         return asked.ok("plain");
     }
     asked.reply("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n")?;
+    // It waits for as long as the other side is there.
+    asked.stream.get_ref().set_read_timeout(None)?;
     let mut bytes = [0; 4096];
     loop {
         let read = asked.stream.read(&mut bytes)?;
