@@ -103,7 +103,7 @@ pub fn app(handle: Handle) -> Router {
         let guarded = (route.serve)().route_layer(middleware::from_fn_with_state(route.access, guard));
         router = router.route(route.path, guarded);
     }
-    if std::env::var_os(FAULTS_VARIABLE).is_some_and(|value| value == "1") {
+    if std::env::var_os(FAULTS_VARIABLE).is_some_and(|value| value == "1" || value == "recovery") {
         let guarded = post(fault).route_layer(middleware::from_fn_with_state(Access::Operate, guard));
         router = router.route("/v1/fault/{kind}", guarded);
     }
@@ -117,7 +117,7 @@ pub fn app(handle: Handle) -> Router {
         .layer(middleware::from_fn(bounded))
 }
 
-/// Set to 1 for svinit itself, it can be asked to make a mistake: for tests of what follows. Never set it elsewhere.
+/// Set to 1 for svinit itself, or to `recovery` that it fails once more while it goes on, it can be asked to make a mistake: for tests of what follows. Never set it elsewhere.
 const FAULTS_VARIABLE: &str = "SVINIT_FAULTS";
 
 /// Makes a mistake; there is no answer.

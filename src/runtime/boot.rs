@@ -205,6 +205,7 @@ impl Drop for Traces {
 /// What was asked for by name and cannot be had, or there is no descriptor left.
 pub fn assemble(early: Early, mut wishes: Wishes, arrival: Option<Arrival>) -> Result<Assembled, Error> {
     let mut legacy = arrival.map(Legacy::of);
+    let takes_over = legacy.is_some();
     let started = legacy.as_ref().map_or_else(clock::now, |legacy| legacy.place.started);
     own::expect_descriptors(descriptors(&wishes.set));
     let control = match &mut legacy {
@@ -222,6 +223,7 @@ pub fn assemble(early: Early, mut wishes: Wishes, arrival: Option<Arrival>) -> R
         Some(legacy) => legacy.remote(),
         None => remote_listener(&wishes.daemon)?,
     };
+    let copy = |fd: BorrowedFd<'_>| or_fault(copy(fd), takes_over);
     let remote_copy = remote.as_ref().map(|listener| copy(listener.as_fd())).transpose()?;
     let control_copy = match (&control.listener, &control.path) {
         (Some(listener), Some(path)) => Some((copy(listener.as_fd())?, path.clone())),
@@ -237,8 +239,8 @@ pub fn assemble(early: Early, mut wishes: Wishes, arrival: Option<Arrival>) -> R
     let voice = Own::new(&writer, wishes.log_level);
     // Only fails when there is one already, as in tests.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(voice.layer()));
-    let poller = Arc::new(Poller::new().doing(|| "make an epoll".to_owned())?);
-    let mut pump = Pump::new(writer, voice, Arc::clone(&poller), buffer_total)?;
+    let poller = Arc::new(or_fault(Poller::new().doing(|| "make an epoll".to_owned()), takes_over)?);
+    let mut pump = or_fault(Pump::new(writer, voice, Arc::clone(&poller), buffer_total), takes_over)?;
     if let Some(Legacy { logs, parcel, left, .. }) = &mut legacy {
         pump.restore(std::mem::take(logs), parcel, left, &wishes.set);
     }
@@ -295,8 +297,10 @@ pub fn assemble(early: Early, mut wishes: Wishes, arrival: Option<Arrival>) -> R
         ..settings(&wishes.daemon, RandomState::new().hash_one(started.0))
     };
     let mut supervisor = match legacy.as_mut().and_then(|legacy| legacy.machine.take()) {
-        Some(saved) => Supervisor::restore(saved, &wishes.set, &wishes.to_come.set, settings)
-            .map_err(|why| Error::new("go on with what was left", why))?,
+        Some(saved) => {
+            let restored = Supervisor::restore(saved, &wishes.set, &wishes.to_come.set, settings);
+            or_fault(restored.map_err(|why| Error::new("read how the units were", why)), takes_over)?
+        }
         None => Supervisor::new(&wishes.set, settings, started),
     };
     let path = legacy.as_ref().map(|legacy| legacy.path.clone());
@@ -371,7 +375,7 @@ pub fn assemble(early: Early, mut wishes: Wishes, arrival: Option<Arrival>) -> R
     let handle = Handle::new(reader, asks).with(jobs, clients);
     let sources = Sources { signals: early.signals, asks: asked, answers };
     let driver = Driver::new(supervisor, hands, board, sources, outer, surroundings);
-    let mut driver = driver.doing(|| "start the main loop".to_owned())?;
+    let mut driver = or_fault(driver.doing(|| "start the main loop".to_owned()), takes_over)?;
     let mut rejoined = Vec::new();
     if let Some(Legacy { clients, left, .. }) = &mut legacy {
         driver.succeed();
@@ -380,6 +384,21 @@ pub fn assemble(early: Early, mut wishes: Wishes, arrival: Option<Arrival>) -> R
     }
     let (control, http) = (control.listener, http.listener);
     Ok(Assembled { driver, handle, control, remote, rejoined, http, traces })
+}
+
+/// Where something was left, a failure is a fault: who left it goes on, or safe mode does, with every descriptor still open. Coming
+/// back with an error would close them, and end svinit with all that it looks after.
+///
+/// # Errors
+/// `tried`, where nothing was left.
+///
+/// # Panics
+/// Where something was.
+pub fn or_fault<T>(tried: Result<T, Error>, takes_over: bool) -> Result<T, Error> {
+    match tried {
+        Err(error) if takes_over => panic!("cannot go on with what was left: {error}"),
+        tried => tried,
+    }
 }
 
 /// What the machine needs to know of `svinit.toml`.

@@ -260,6 +260,12 @@ impl Summons {
         Left::one(Kept::of_number(self.state))
     }
 
+    /// Whether there is a state at all, whatever is in it: else nobody has left anything.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        self.state().map(IntoRawFd::into_raw_fd).is_some()
+    }
+
     /// Gives way to the program that left all this, since this one cannot go on with it. Comes back only if that cannot be.
     pub fn go_back(&self, why: &str, args: impl FnOnce(String) -> Vec<std::ffi::OsString>) {
         let Some(program) = self.program.and_then(|fd| Left::one(Kept::of_number(fd))) else { return };

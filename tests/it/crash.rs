@@ -129,6 +129,27 @@ fn the_fourth_crash_within_a_minute_leads_to_safe_mode_which_stops_all_on_term()
     assert_eq!(processes_with("sleep 6177"), [] as [i32; 0]);
 }
 
+/// Whatever it was that kept svinit from going on, it does not end with all that it looks after.
+#[test]
+fn a_fault_while_it_goes_on_after_a_crash_leads_to_safe_mode_with_every_service() {
+    let Some(setup) = Setup::new().pid1() else { return };
+    let svinit = setup
+        .env("SVINIT_FAULTS", "recovery")
+        .unit("web", "command = [\"sh\", \"-c\", \"echo up; while [ ! -e {dir}/go ]; do sleep 0.01; done; echo said; exec sleep 6179\"]")
+        .start();
+    svinit.wait_for("web", "ready");
+    crash(&svinit, "segv");
+    svinit.wait_for_line("safe mode: services go on, nothing is restarted");
+    let answer = svinit.svctl("status");
+    assert!(answer.code != 0 && answer.stderr.contains("is in safe mode"), "{answer:?}");
+    fs::write(svinit.path("go"), "").unwrap();
+    svinit.wait_for_line("web | said");
+    eventually("the same one goes on", || !processes_with("sleep 6179").is_empty());
+    svinit.signal("TERM");
+    assert_eq!(svinit.wait_for_end(), 1, "{}", svinit.output());
+    assert_eq!(processes_with("sleep 6179"), [] as [i32; 0]);
+}
+
 #[test]
 fn a_fault_that_others_say_svinit_has_had_changes_nothing() {
     both(|setup| {

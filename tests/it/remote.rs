@@ -111,3 +111,24 @@ fn svinit_does_not_start_without_a_token_worth_the_name() {
     assert_eq!(missing.wait_for_end(), 78);
     assert!(missing.output().contains("no such file"), "{}", missing.output());
 }
+
+/// Nobody comes in that way any more. That is no reason to end what runs.
+#[test]
+fn a_token_that_is_gone_refuses_an_upgrade_and_a_crash_goes_on_without_that_door() {
+    let svinit = setup().env("SVINIT_FAULTS", "1").start();
+    let web = svinit.wait_for("web", "ready");
+    let at = address(&svinit);
+    std::fs::remove_file(svinit.path("token")).unwrap();
+    let refused = svinit.svctl("upgrade");
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stderr.contains("cannot serve the control API at"), "{refused:?}");
+    assert_eq!(svinit.wait_for("web", "ready"), web);
+    let open = answer(&at, "GET", "/v1/units", &bearer(TOKEN), "");
+    assert_eq!(open.0, 200, "{}", open.1);
+
+    let _ = svinit.request("POST", "/v1/fault/segv", "").read_to_string(&mut String::new());
+    svinit.wait_for_line("has crashed (");
+    assert_eq!(svinit.wait_for("web", "ready"), web);
+    assert!(svinit.output().contains("cannot serve the control API at"), "{}", svinit.output());
+    assert_eq!(TcpStream::connect(&at).unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
+}

@@ -17,7 +17,7 @@ use crate::lifecycle::supervisor::Supervisor;
 use crate::net::token::Token;
 use crate::os::clock;
 use crate::os::credentials;
-use crate::os::error::Error;
+use crate::os::error::{Doing, Error};
 use crate::os::posture::{self, Posture};
 use crate::runtime::boot::{self, Assembled, Early, HttpWish, ToCome, Wishes};
 use crate::runtime::clients::Door;
@@ -59,21 +59,26 @@ fn take_over(options: Options, summons: &Summons, is_crash: bool) -> Exit {
     let followed = summons.follow(is_crash, |document| read_again(options, document, &posture, unread));
     let (arrival, wishes) = match followed {
         Ok(followed) => followed,
-        Err(why) if is_crash => {
+        Err(why) => {
+            if !summons.is_there() {
+                complain(&format!("svinit: cannot go on with what was left: {why}"));
+                return Exit::Failed;
+            }
+            if !is_crash {
+                summons.go_back(&why, |text| upgrade::args_with(&text));
+            }
             return boot::early()
                 .map_or_else(|error| refuse(&error), |early| Exit::Of(safe::run_blind(&why, early.signals)));
         }
-        Err(why) => {
-            summons.go_back(&why, |text| upgrade::args_with(&text));
-            complain(&format!("svinit: cannot go on with what was left: {why}"));
-            return Exit::Failed;
-        }
     };
-    if arrival.how == How::Upgrade && std::env::var_os("SVINIT_FAULTS").is_some_and(|at| at == "takeover") {
+    let here = if is_crash { "recovery" } else { "takeover" };
+    if !matches!(arrival.how, How::Return(_))
+        && std::env::var_os("SVINIT_FAULTS").is_some_and(|at| at == here)
+    {
         // For the test of what follows.
         Fault::Panic.make();
     }
-    match boot::early() {
+    match boot::or_fault(boot::early(), true) {
         Ok(early) if is_crash && crashes_too_often(&arrival) => Exit::Of(safe::run(arrival, early.signals)),
         Ok(early) => supervise(early, wishes, Some(arrival)),
         Err(error) => refuse(&error),
@@ -137,6 +142,7 @@ fn selftest(options: Options, summons: &Summons) -> Exit {
     let state = summons.state().ok_or_else(|| "there is no state to test with".to_owned());
     let tested = state.and_then(Document::open).and_then(|(document, _)| {
         let wishes = read_again(options, &document, &Posture::look(), Unread::IsAnError)?;
+        token(&wishes.daemon)?;
         Ok(Fit { svinit: VERSION.to_owned(), format: FORMAT, units: wishes.set.units.len() })
     });
     match tested {
@@ -178,9 +184,10 @@ fn begin(options: Options) -> Exit {
 }
 
 fn supervise(early: Early, wishes: Wishes, arrival: Option<Arrival>) -> Exit {
-    match tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
+    match boot::or_fault(runtime.doing(|| "start the main loop".to_owned()), arrival.is_some()) {
         Ok(runtime) => runtime.block_on(serve(early, wishes, arrival)),
-        Err(source) => refuse(&Error { doing: "start the main loop".to_owned(), source, remedy: None }),
+        Err(error) => refuse(&error),
     }
 }
 
@@ -262,14 +269,17 @@ fn http_wish(asked: Option<Option<SocketAddr>>, daemon: &DaemonSpec, role: Role,
     }
 }
 
-async fn serve(early: Early, wishes: Wishes, arrival: Option<Arrival>) -> Exit {
+async fn serve(early: Early, wishes: Wishes, mut arrival: Option<Arrival>) -> Exit {
     let is_lone = wishes.role == Role::Command;
     let policy = policy(&wishes.daemon, early.posture.uid);
     let token = match token(&wishes.daemon) {
         Ok(token) => token,
+        // Nobody gets in that way until svinit is upgraded with one, and all else goes on.
         Err(why) => {
             complain(&format!("svinit: {why}"));
-            return Exit::BadConfiguration;
+            let Some(arrival) = &mut arrival else { return Exit::BadConfiguration };
+            arrival.document.place.remote = None;
+            None
         }
     };
     let Assembled { driver, handle, control, remote, rejoined, http, traces } =
