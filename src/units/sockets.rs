@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use toml::de::DeValue;
 
-use crate::units::file::{SocketTable, UnitFile};
+use crate::units::file::{KindWord, SocketTable, UnitFile};
 use crate::units::links::Drawn;
 use crate::units::overlay::View;
 use crate::units::problem::quoted;
@@ -181,6 +181,14 @@ pub(crate) fn check(file: &UnitFile, is_oneshot: bool, reader: &mut Reader<'_>) 
         let help = "take [sockets] away, or write type = \"simple\" for a service";
         reader.error_with_help(first.at, "a oneshot serves nobody: it cannot have [sockets]", help);
     }
+    if let (Some(first), Some(Choice(KindWord::Forking))) = (sockets.first(), file.r#type.value) {
+        let help = "have it stay in the foreground and write type = \"simple\" or \"notify\"; or it has to take them without asking";
+        reader.warning(
+            first.at,
+            "a daemon that forks is never the process that LISTEN_PID names: it finds no [sockets]",
+            help,
+        );
+    }
     if let Some(more) = sockets.get(SOCKETS_MAX) {
         reader.error(more.at, format!("a unit has at most {SOCKETS_MAX} sockets"));
     }
@@ -276,6 +284,13 @@ pub(crate) fn check_all(units: &[Drawn], daemon: &DaemonSpec, reader: &mut Reade
             let message = format!("{address} is where svinit itself serves /health, as svinit.toml says");
             reader.error_with_help(place(written), message, "take another address here or there");
         }
+        if let Some(listen) = daemon.control_listen
+            && address.clashes(kind(written), &SocketAddress::Inet(listen), (SocketType::Stream, false))
+        {
+            let message =
+                format!("{address} is where svinit itself serves the control API, as svinit.toml says");
+            reader.error_with_help(place(written), message, "take another address here or there");
+        }
         let usual = SocketAddress::Inet(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), HTTP_PORT));
         if daemon.http_listen.is_none() && address.clashes(kind(written), &usual, (SocketType::Stream, false))
         {
@@ -286,7 +301,8 @@ pub(crate) fn check_all(units: &[Drawn], daemon: &DaemonSpec, reader: &mut Reade
             reader.warning(place(written), message, help);
         }
         let earlier = all[..number].iter().find(|(other_unit, other)| {
-            let is_shared = is_sharing(written) && is_sharing(other);
+            // One unit would be handed the same socket twice.
+            let is_shared = is_sharing(written) && is_sharing(other) && unit.name != other_unit.name;
             let is_one = one_for_all(unit, written) && one_for_all(other_unit, other);
             if is_one && unit.file_name() == other_unit.file_name() && written.name == other.name {
                 return false;
@@ -310,6 +326,7 @@ pub(crate) fn check_all(units: &[Drawn], daemon: &DaemonSpec, reader: &mut Reade
                 )
             };
             let help = match address {
+                _ if other_unit.name == unit.name => "one of the two is enough, or take another address",
                 SocketAddress::Inet(_) => {
                     "take another address, or write reuse_port = true in both, which share the connections then"
                 }

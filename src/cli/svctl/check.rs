@@ -23,6 +23,7 @@ use crate::client::query::Path;
 use crate::os::sockets::HeldSocket;
 use crate::units::problem::Problem;
 use crate::units::problem::Severity;
+use crate::units::socket::SocketAddress;
 use crate::units::spec::UnitSet;
 
 pub(super) const CHECK: Verb = Verb {
@@ -106,7 +107,10 @@ fn obstacles(session: &Session, set: &UnitSet) -> Vec<Problem> {
         .filter_map(|(spec, socket)| {
             let error = HeldSocket::try_out(socket).err()?;
             let problem = Problem::of_file(&spec.origin, error.to_string());
-            Some(Problem { severity: Severity::Warning, ..problem })
+            // A hook may make the directory, or remove what is in the way.
+            let may_change =
+                matches!(socket.address, SocketAddress::Unix(_)) && !spec.hooks.pre_start.is_empty();
+            Some(if may_change { Problem { severity: Severity::Warning, ..problem } } else { problem })
         })
         .collect()
 }

@@ -168,6 +168,7 @@ web.toml:4:1: a oneshot serves nobody: it cannot have [sockets]; take [sockets] 
 fn one_address_cannot_be_held_twice() {
     assert_snapshot!(bad("== svinit.toml
 http.listen = '127.0.0.1:9500'
+control = {listen = '127.0.0.1:9600', token_file = '/run/secrets/token'}
 == a.toml
 command = 'x'
 [sockets]
@@ -189,12 +190,14 @@ shared = {address = '0.0.0.0:81', reuse_port = true}
 command = 'x'
 [sockets]
 shared = {address = '0.0.0.0:81', reuse_port = true}
+twice = {address = '0.0.0.0:81', reuse_port = true}
+api = '127.0.0.1:9600'
 == e.toml
 command = 'x'
 [sockets]
 shared = '0.0.0.0:81'
 "), @r#"
-a.toml:4:7: 0.0.0.0:80 is held already, as "one" of this unit; take another address, or write reuse_port = true in both, which share the connections then
+a.toml:4:7: 0.0.0.0:80 is held already, as "one" of this unit; one of the two is enough, or take another address
   4 | two = '0.0.0.0:80'
     |       ^^^^^^^^^^^^
 b.toml:3:8: 127.0.0.1:80 cannot be held beside 0.0.0.0:80, which is "one" of a; take another address, or write reuse_port = true in both, which share the connections then
@@ -206,6 +209,12 @@ b.toml:4:10: [::]:9500 is where svinit itself serves /health, as svinit.toml say
 c.toml:3:19: unix:/run/app.sock is held already, as "file" of b; take another path
   3 | file = {address = 'unix:/run/app.sock', type = 'datagram'}
     |                   ^^^^^^^^^^^^^^^^^^^^
+d.toml:4:20: 0.0.0.0:81 is held already, as "shared" of this unit; one of the two is enough, or take another address
+  4 | twice = {address = '0.0.0.0:81', reuse_port = true}
+    |                    ^^^^^^^^^^^^
+d.toml:5:7: 127.0.0.1:9600 is where svinit itself serves the control API, as svinit.toml says; take another address here or there
+  5 | api = '127.0.0.1:9600'
+    |       ^^^^^^^^^^^^^^^^
 e.toml:3:10: 0.0.0.0:81 is held already, as "shared" of c; take another address, or write reuse_port = true in both, which share the connections then
   3 | shared = '0.0.0.0:81'
     |          ^^^^^^^^^^^^
@@ -272,4 +281,12 @@ web.toml:3:8: warning: 127.0.0.1:9500 is where svinit itself serves /health unle
 "#);
     let udp = unit.replace("'127.0.0.1:9500'", "{ address = '127.0.0.1:9500', type = 'datagram' }");
     assert!(good(&udp).warnings.is_empty());
+}
+
+#[test]
+fn a_daemon_that_forks_is_warned_that_it_finds_none() {
+    let unit = "== web.toml\ncommand = 'x'\ntype = 'forking'\npid_file = '/run/x.pid'\n[sockets]\nhttp = '127.0.0.1:80'\n";
+    let said: String = good(unit).warnings.iter().map(ToString::to_string).collect();
+    assert!(said.contains("never the process that LISTEN_PID names: it finds no [sockets]"), "{said}");
+    assert!(good(&unit.replace("type = 'forking'\npid_file = '/run/x.pid'\n", "")).warnings.is_empty());
 }
