@@ -186,7 +186,7 @@ async fn serve(
     let readable = signals.as_fd().try_clone_to_owned().and_then(watch_fd).map_err(|error| words(&error))?;
     let seats = Arc::new(Seats::new(config.limits.connections));
     let gateway = Arc::new(Gateway::new(config.clone(), journal.clone()));
-    let around = Surroundings::of_this_process();
+    let around = Surroundings::of_this_process()?;
     let engine = Arc::new(Engine::new(around.engine.clone()));
     let mut given = given;
     let admin = Listening::open(&config.admin, &mut given)?;

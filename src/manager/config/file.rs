@@ -171,8 +171,8 @@ table! {
 table! {
     /// `discover` of a service.
     pub struct DiscoverTable {
-        /// Its name in the Compose file. With a Docker engine in reach its containers are followed by events; without one its
-        /// name is looked up.
+        /// Its name in the Compose file. Who takes requests is looked up by it every other second; whom recovery looks
+        /// after is asked of the Docker engine, where there is one, every five.
         compose_service: Key<Token> => "must be there", AtOnce;
         /// Of a Compose project other than the manager's own.
         project: Key<Token> => "the manager's own", AtOnce;
