@@ -1,18 +1,37 @@
-//! What an upgrade carries over, thing by thing: numbers of runs, moments, counts, held sockets, the memory of the log; and
-//! the only change of a unit that it waits for.
+//! What an upgrade carries over, thing by thing: numbers of runs, moments, counts, held sockets, what services say and have
+//! given away, the memory of the log; and the only change of a unit that it waits for. A crash loses no more of it than
+//! the log.
 
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::fixture::{Setup, Svinit, kill};
+use crate::fixture::{Setup, Svinit, eventually, kill};
+use crate::keeping::speaker;
 
 const SLEEP: &str = r#"command = ["sleep", "600"]"#;
 
 fn upgrade(svinit: &Svinit) {
     let answer = svinit.svctl("upgrade");
     assert_eq!(answer.code, 0, "{answer:?}\n{}", svinit.output());
+}
+
+/// The ways in which one svinit goes on with what another has left.
+const WAYS: [&str; 2] = ["upgrade", "crash"];
+
+/// What is needed for both.
+fn setup() -> Setup {
+    Setup::new().replaceable().env("SVINIT_FAULTS", "1")
+}
+
+/// Another svinit takes over, in one of the [`WAYS`].
+fn succeed(svinit: &Svinit, how: &str) {
+    if how == "upgrade" {
+        return upgrade(svinit);
+    }
+    let _ = svinit.request("POST", "/v1/fault/segv", "").read_to_string(&mut String::new());
+    svinit.wait_for_line("has crashed (");
 }
 
 /// The number of the run that this process is of, as its tag says.
@@ -87,27 +106,75 @@ fn counters_of_the_metrics_go_on() {
 }
 
 #[test]
-fn what_waits_in_a_held_socket_waits_through_an_upgrade() {
+fn what_waits_in_a_held_socket_waits_through_an_upgrade_and_through_a_crash() {
     let at = "127.11.84.3:18431";
     // It serves nobody before it is told to.
     let unit = format!(
         "command = [\"python3\", \"-c\", \"{}\"]\nsockets.http = \"{at}\"\n",
         "import os, socket, time\\nwhile not os.path.exists('{dir}/go'): time.sleep(0.01)\\nlistener = socket.socket(fileno=3)\\nwhile True:\\n  client, _ = listener.accept()\\n  client.sendall(b'served')\\n  client.close()"
     );
-    let svinit = Setup::new().replaceable().unit("web", &unit).start();
-    let pid = svinit.wait_for("web", "ready");
-    let mut clients: Vec<TcpStream> = (0..5).map(|_| TcpStream::connect(at).unwrap()).collect();
-    upgrade(&svinit);
-    clients.extend((0..5).map(|_| TcpStream::connect(at).unwrap()));
-    // It is svinit that holds it: a restart still finds who waits.
-    assert_eq!(svinit.svctl("restart web").code, 0);
-    svinit.wait_for_another("web", "ready", pid);
-    fs::write(svinit.path("go"), "").unwrap();
-    for mut client in clients {
-        client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        let mut said = String::new();
-        client.read_to_string(&mut said).unwrap();
-        assert_eq!(said, "served");
+    for how in WAYS {
+        let svinit = setup().unit("web", &unit).start();
+        let pid = svinit.wait_for("web", "ready");
+        let mut clients: Vec<TcpStream> = (0..5).map(|_| TcpStream::connect(at).unwrap()).collect();
+        succeed(&svinit, how);
+        clients.extend((0..5).map(|_| TcpStream::connect(at).unwrap()));
+        // It is svinit that holds it: a restart still finds who waits.
+        assert_eq!(svinit.svctl("restart web").code, 0);
+        svinit.wait_for_another("web", "ready", pid);
+        fs::write(svinit.path("go"), "").unwrap();
+        for mut client in clients {
+            client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+            let mut said = String::new();
+            client.read_to_string(&mut said).unwrap();
+            assert_eq!(said, "served", "{how}");
+        }
+    }
+}
+
+#[test]
+fn a_service_is_heard_after_an_upgrade_and_after_a_crash() {
+    let code = "say('STATUS=before\\nREADY=1')\n\
+                while not os.path.exists('{dir}/go'): time.sleep(0.01)\n\
+                say('STATUS=after'); time.sleep(600)";
+    for how in WAYS {
+        let svinit = setup().unit("web", &speaker("", code)).start();
+        let pid = svinit.wait_for("web", "ready");
+        succeed(&svinit, how);
+        assert_eq!(svinit.status("web")["status_text"], "before", "{how}");
+        fs::write(svinit.path("go"), "").unwrap();
+        eventually("it is heard", || svinit.status("web")["status_text"] == "after");
+        assert_eq!(svinit.wait_for("web", "ready"), pid, "{how}");
+    }
+}
+
+#[test]
+fn one_that_starts_says_that_it_is_ready_to_the_next_svinit() {
+    let late = "shell = \"echo begun; while [ ! -e {dir}/go ]; do sleep 0.01; done; echo >&3; exec sleep 600\"\n\
+                ready.fd = 3\nready.timeout = \"10m\"";
+    for how in WAYS {
+        let svinit = setup().unit("web", late).start();
+        svinit.wait_for_line("web | begun");
+        succeed(&svinit, how);
+        assert_eq!(svinit.status("web")["state"], "starting", "{how}");
+        fs::write(svinit.path("go"), "").unwrap();
+        svinit.wait_for("web", "ready");
+        assert_eq!(svinit.output().matches("web | begun").count(), 1, "{how}: {}", svinit.output());
+    }
+}
+
+#[test]
+fn what_a_service_has_given_away_comes_back_after_an_upgrade_and_after_a_crash() {
+    let code = "if names: print('found', names, os.pread(kept['state'], 9, 0).decode(), flush=True)\n\
+                else: fd = os.memfd_create('x'); os.write(fd, b'remembers'); say('FDSTORE=1\\nFDNAME=state', [fd])\n\
+                say('READY=1'); time.sleep(600)";
+    for how in WAYS {
+        let svinit = setup().unit("web", &speaker("", code)).start();
+        let pid = svinit.wait_for("web", "ready");
+        succeed(&svinit, how);
+        assert_eq!(svinit.wait_for("web", "ready"), pid, "{how}");
+        assert_eq!(svinit.svctl("restart web").code, 0);
+        svinit.wait_for_line("web | found ['state'] remembers");
     }
 }
 
@@ -154,13 +221,8 @@ fn an_update_that_is_under_way_goes_on_after_an_upgrade_and_after_a_crash() {
         let says = format!("trap '' TERM; echo {word}; while :; do sleep 0.1; done");
         format!("command = [\"sh\", \"-c\", \"{says}\"]\nstop.timeout = \"2s\"\ninstances = 2\n")
     };
-    for how in ["upgrade", "crash"] {
-        let svinit = Setup::new()
-            .replaceable()
-            .env("SVINIT_FAULTS", "1")
-            .unit("web", &unit("old"))
-            .unit("api", SLEEP)
-            .start();
+    for how in WAYS {
+        let svinit = setup().unit("web", &unit("old")).unit("api", SLEEP).start();
         svinit.wait_for_line("web@1 | old");
         svinit.wait_for_line("web@2 | old");
         let pids = ["web@1", "web@2"].map(|name| svinit.wait_for(name, "ready"));
@@ -168,12 +230,7 @@ fn an_update_that_is_under_way_goes_on_after_an_upgrade_and_after_a_crash() {
         fs::write(svinit.path("units/web.toml"), unit("new")).unwrap();
         assert_eq!(svinit.svctl("update --no-wait").code, 0);
         svinit.wait_for("web@1", "stopping");
-        if how == "upgrade" {
-            upgrade(&svinit);
-        } else {
-            let _ = svinit.request("POST", "/v1/fault/segv", "").read_to_string(&mut String::new());
-            svinit.wait_for_line("has crashed (");
-        }
+        succeed(&svinit, how);
         // One after the other: the second has not been touched before the first is there.
         assert_eq!(svinit.wait_for("web@2", "ready"), pids[1], "{how}");
         svinit.wait_for_line("web@1 | new");

@@ -332,6 +332,13 @@ impl Svinit {
         answer(command.env("NO_COLOR", "1").stdin(Stdio::null()).output().unwrap())
     }
 
+    /// What `svctl` with these words shows at a terminal.
+    pub fn svctl_at_terminal(&self, words: &str) -> String {
+        let words = format!("{} --as svctl --socket {} {words}", executable(), self.socket().display());
+        let output = Command::new("script").args(["-qec", &words, "/dev/null"]).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
     /// Waits until `unit` is in `state`; returns its PID.
     pub fn wait_for(&self, unit: &str, state: &str) -> Option<i32> {
         self.wait_for_event(unit, &format!("to be {state}"), |event| event["state"] == state)

@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use crate::fixture::{Setup, eventually};
 
 /// A unit whose process is Python with `say(text, fds)`, and with what it was handed in `kept`, by name.
-fn speaker(keys: &str, code: &str) -> String {
+pub(crate) fn speaker(keys: &str, code: &str) -> String {
     let code = format!(
         "import array,os,select,socket,struct,time; s=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM); \
          s.connect(os.environ['NOTIFY_SOCKET'])\n\
@@ -56,6 +56,19 @@ fn what_a_service_has_handed_over_comes_back_to_its_next_process_and_goes_with_i
     assert!(!svinit.svctl("env web").stdout.contains("LISTEN_FDS"));
     assert_eq!(svinit.svctl("start web").code, 0);
     assert_eq!(svinit.output().matches("web | made 64").count(), 2, "{}", svinit.output());
+}
+
+#[test]
+fn one_whose_other_end_is_closed_comes_back_only_where_that_is_wanted() {
+    let code = "if names: print('found', names, os.read(kept['stays'], 9).decode(), flush=True)\n\
+                else:\n  \
+                  for how in ['FDNAME=goes', 'FDNAME=stays\\nFDPOLL=0']:\n    \
+                    a, b = os.pipe(); os.write(b, b'the rest'); os.close(b); say('FDSTORE=1\\n' + how, [a])\n\
+                say('READY=1'); time.sleep(600)";
+    let svinit = Setup::new().unit("web", &speaker("", code)).start();
+    svinit.wait_for("web", "ready");
+    assert_eq!(svinit.svctl("restart web").code, 0);
+    svinit.wait_for_line("web | found ['stays'] the rest");
 }
 
 #[test]

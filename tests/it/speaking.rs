@@ -2,7 +2,7 @@
 
 use std::os::unix::net::UnixDatagram;
 
-use crate::fixture::{PATIENCE, Setup, eventually, rounds};
+use crate::fixture::{PATIENCE, Setup, eventually, processes_with, rounds};
 
 /// A unit whose process is Python with `say(text)`.
 fn speaker(keys: &str, code: &str) -> String {
@@ -74,6 +74,26 @@ fn the_last_word_of_one_that_was_replaced_is_not_taken_for_one_of_the_new_one() 
 }
 
 #[test]
+fn a_child_that_is_named_as_the_main_process_is_the_one_that_counts() {
+    let code = "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1]); child = os.fork()\n\
+                if child: say(f'MAINPID={child}\\nREADY=1'); os._exit(3) # 6394\n\
+                signal.sigwait([signal.SIGUSR1]); print('told', os.getpid(), flush=True); raise SystemExit(7)";
+    let svinit = Setup::new()
+        .unit("web", &speaker("restart.policy = \"never\"", code))
+        .unit("stay", "command = [\"sleep\", \"600\"]")
+        .start();
+    let main = svinit.wait_for("web", "ready").unwrap();
+    eventually("the one that has named it is gone", || processes_with("# 6394") == [main]);
+    let shown = svinit.svctl("status web");
+    assert!(shown.code == 0 && shown.stdout.contains(&format!("pid  {main},")), "{shown:?}");
+    let sent = svinit.svctl("signal USR1 web");
+    assert_eq!(sent.stdout, format!("web: signal sent to pid {main}\n"), "{sent:?}");
+    svinit.wait_for("web", "failed");
+    assert!(svinit.output().contains(&format!("web | told {main}\n")), "{}", svinit.output());
+    assert_eq!(svinit.status("web")["last_exit"]["code"], 7);
+}
+
+#[test]
 fn a_reload_is_over_when_the_service_says_so_of_this_one() {
     let code = "import signal; now = lambda: time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000\n\
                 asked = []; signal.signal(signal.SIGHUP, lambda *_: asked.append(1)); before = now(); say('READY=1')\n\
@@ -87,7 +107,7 @@ fn a_reload_is_over_when_the_service_says_so_of_this_one() {
 }
 
 #[test]
-fn the_supervisor_of_svinit_is_told_when_it_is_up_and_when_it_goes() {
+fn the_supervisor_of_svinit_is_told_once_when_it_is_up_and_also_after_an_upgrade_when_it_goes() {
     let setup = Setup::new();
     let path = setup.path("outer");
     let outer = UnixDatagram::bind(&path).unwrap();
@@ -98,10 +118,12 @@ fn the_supervisor_of_svinit_is_told_when_it_is_up_and_when_it_goes() {
         String::from_utf8_lossy(&bytes[..length]).into_owned()
     };
     let svinit = setup
+        .replaceable()
         .env("NOTIFY_SOCKET", path.to_str().unwrap())
         .unit("web", "command = [\"sleep\", \"600\"]")
         .start();
     assert_eq!(heard(), "READY=1\nSTATUS=boot finished");
+    assert_eq!(svinit.svctl("upgrade").code, 0);
     svinit.signal("TERM");
     assert_eq!(heard(), "STOPPING=1\nSTATUS=stopping all units");
     assert_eq!(svinit.wait_for_end(), 0);

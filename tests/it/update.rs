@@ -82,6 +82,32 @@ fn only_what_has_changed_is_touched() {
 }
 
 #[test]
+fn whoever_looks_is_told_which_files_have_changed_and_what_takes_that_over() {
+    let svinit = Setup::new().unit("web", SLEEP).unit("api", SLEEP).start();
+    svinit.wait_for("web", "ready");
+    svinit.wait_for("api", "ready");
+    let told = |is_told: bool| {
+        let (list, one) = (svinit.svctl("status").stdout, svinit.svctl("status web").stdout);
+        let seen = svinit.svctl_at_terminal("status");
+        let words = [
+            (&list, "ready (changed on disk)"),
+            (&one, "on disk  changed since it was read: svctl update takes it over"),
+            (&seen, "(changed on disk)"),
+            (&seen, "svctl update takes over what has changed on disk"),
+        ];
+        for (text, part) in words {
+            assert_eq!(text.matches(part).count(), usize::from(is_told), "{part:?} in {text}");
+        }
+        assert!(!svinit.svctl("status api").stdout.contains("on disk"));
+    };
+    told(false);
+    write(&svinit, "web", "command = [\"sleep\", \"601\"]\n");
+    told(true);
+    assert_eq!(svinit.svctl("update").code, 0);
+    told(false);
+}
+
+#[test]
 fn a_mistake_in_any_file_changes_nothing_and_is_told_with_its_place() {
     let svinit = Setup::new().unit("web", SLEEP).unit("api", SLEEP).start();
     svinit.wait_for("web", "ready");

@@ -108,16 +108,11 @@ fn the_haste_of_an_upgrade_is_over_with_it() {
 fn whoever_looks_at_a_terminal_is_told_of_another_program_on_the_disk() {
     let svinit = Setup::new().replaceable().unit("web", r#"command = ["sleep", "600"]"#).start();
     svinit.wait_for("web", "ready");
-    let looked = || {
-        let words = format!("{} --as svctl --socket {} status", executable(), svinit.socket().display());
-        let output = Command::new("script").args(["-qec", &words, "/dev/null"]).output().unwrap();
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    };
-    let said = looked();
+    let said = svinit.svctl_at_terminal("status");
     assert!(said.contains("web") && !said.contains("svctl upgrade"), "{said}");
     fs::copy(executable(), svinit.path("new")).unwrap();
     fs::rename(svinit.path("new"), svinit.path("svinit")).unwrap();
-    let said = looked();
+    let said = svinit.svctl_at_terminal("status");
     assert!(said.contains("binary replaced: svctl upgrade"), "{said}");
 }
 

@@ -36,12 +36,18 @@ pub fn free_port() -> u16 {
 
 /// A web server as the unit `web`, which svinit does not start again by itself.
 pub fn web(port: u16, more: &str) -> Svinit {
+    web_and(port, more, &[])
+}
+
+/// The same, with these units besides.
+pub fn web_and(port: u16, more: &str, units: &[(&str, &str)]) -> Svinit {
     let unit = format!(
         "command = [\"python3\", \"{{dir}}/server.py\", \"{port}\"]\nready.http = \"http://127.0.0.1:{port}/\"\n[restart]\npolicy = \"never\"\n"
     );
     // With nothing left to run svinit itself would end.
     let setup = Setup::new().file("server.py", SERVER).file("token", TOKEN).unit("web", &unit);
     let setup = setup.unit("beside", "command = [\"sleep\", \"600\"]");
+    let setup = units.iter().fold(setup, |setup, (name, text)| setup.unit(name, text));
     let more = more.replace("{dir}", setup.path("").to_str().unwrap().trim_end_matches('/'));
     let svinit = setup.config(&more).start();
     svinit.wait_for("web", "ready");

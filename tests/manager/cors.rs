@@ -1,6 +1,8 @@
 //! Which pages may read answers, those that the gateway itself gives as well.
 
-use crate::fixture::{Manager, Service, one};
+use std::io::Read;
+
+use crate::fixture::{Manager, Reply, Service, one};
 
 const CORS: &str = "[cors]\nallow_origins = [\"https://app.example\"]\nallow_origin_patterns = [\"https://[a-z]+\\\\.preview\\\\.example\"]\n\
                     allow_credentials = true\nexpose_headers = [\"X-Total\"]\n";
@@ -44,6 +46,18 @@ fn a_preflight_is_answered_without_asking_the_service() {
     assert_eq!(service.count(), 1);
 }
 
+/// An origin that is allowed, and one that is not.
+const ORIGINS: [(&str, bool); 2] = [("https://app.example", true), ("https://evil.example", false)];
+
+/// An answer to a page of `origin` says that it may read it, if it may, and nobody else.
+fn says_who_may_read_it(reply: &Reply, origin: &str, is_allowed: bool) {
+    let allowed: Vec<&str> =
+        reply.head.lines().filter(|line| line.starts_with("Access-Control-Allow-Origin")).collect();
+    let expected = if is_allowed { vec![format!("Access-Control-Allow-Origin: {origin}")] } else { vec![] };
+    assert_eq!(allowed, expected, "{origin}: {}", reply.head);
+    assert!(reply.head.contains("\r\nVary: Origin\r\n"), "{}", reply.head);
+}
+
 #[test]
 fn every_answer_says_who_may_read_it() {
     let service = service();
@@ -63,21 +77,39 @@ fn every_answer_says_who_may_read_it() {
         ("GET /gone HTTP/1.1\r\nHost: a\r\n", 503),
         ("GET /app HTTP/1.1\r\nHost: a\r\nHost: a\r\n", 400),
     ] {
-        for (origin, is_allowed) in [("https://app.example", true), ("https://evil.example", false)] {
+        for (origin, is_allowed) in ORIGINS {
             let reply = manager.send(format!("{request}Origin: {origin}\r\n\r\n"));
             let is_status = reply.status == status || (matches!(status, 502 | 503) && reply.status == 503);
             assert!(is_status, "{request}: {}", reply.head);
-            let allowed: Vec<&str> =
-                reply.head.lines().filter(|line| line.starts_with("Access-Control-Allow-Origin")).collect();
-            let expected =
-                if is_allowed { vec!["Access-Control-Allow-Origin: https://app.example"] } else { vec![] };
-            assert_eq!(allowed, expected, "{request} of {origin}");
-            assert!(reply.head.contains("\r\nVary: Origin\r\n"), "{}", reply.head);
+            says_who_may_read_it(&reply, origin, is_allowed);
         }
     }
     let reply = manager.get("/app");
     assert_eq!(reply.value("access-control-allow-origin"), None);
     assert!(reply.head.contains("Vary: Accept\r\n") && reply.head.contains("Vary: Origin\r\n"));
+}
+
+#[test]
+fn what_is_said_in_the_place_of_a_service_that_fails_says_who_may_read_it() {
+    // It says nothing for as long as anybody waits.
+    let late = Service::new(|asked| asked.stream.read(&mut [0]).map(drop));
+    let broken = Service::new(|_| Err(std::io::Error::other("it closes")));
+    let manager = Manager::start(&format!(
+        "{CORS}[[route]]\npath = \"/late\"\nservice = \"late\"\n[[route]]\npath = \"/broken\"\nservice = \"broken\"\n\
+         [service.late]\n{}response_timeout = \"200ms\"\n[service.broken]\n{}retries = 0\n",
+        late.targets(),
+        broken.targets()
+    ));
+    for (path, status) in [("/late", 504), ("/broken", 502)] {
+        for (origin, is_allowed) in ORIGINS {
+            let reply = manager.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\nOrigin: {origin}\r\n\r\n"));
+            assert_eq!(reply.status, status, "{}", reply.text());
+            assert_eq!(reply.value("content-type"), Some("application/problem+json"));
+            assert_eq!(reply.value("access-control-allow-credentials"), is_allowed.then_some("true"));
+            says_who_may_read_it(&reply, origin, is_allowed);
+        }
+    }
+    assert_eq!((late.count(), broken.count()), (2, 2));
 }
 
 #[test]

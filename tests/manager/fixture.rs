@@ -51,6 +51,15 @@ impl Manager {
     /// With this directory for what it keeps, which it may share with another manager; else one of its own, since managers that share
     /// one agree on one that acts.
     pub fn beside(config: &str, hosts: &str, state: Option<&Path>) -> Self {
+        Self::launch(config, hosts, state, &[])
+    }
+
+    /// With these variables in its environment.
+    pub fn with_env(config: &str, env: &[(&str, &str)]) -> Self {
+        Self::launch(config, "127.0.0.1 localhost\n", None, env)
+    }
+
+    fn launch(config: &str, hosts: &str, state: Option<&Path>, env: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("hosts"), hosts).unwrap();
         fs::write(dir.path().join("resolv.conf"), "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
@@ -65,6 +74,7 @@ impl Manager {
             .arg("--resolv-conf")
             .arg(path("resolv.conf"))
             .env("SVMANAGER_STATE", state.unwrap_or(dir.path()))
+            .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()

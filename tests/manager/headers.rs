@@ -1,6 +1,8 @@
 //! The header lines a service sees, and those a client gets back.
 
-use crate::fixture::{Manager, Service, one, value};
+use serde_json::{Value, json};
+
+use crate::fixture::{Manager, Reply, Service, one, value};
 
 #[test]
 fn a_client_can_neither_set_nor_take_away_what_the_gateway_says() {
@@ -116,4 +118,44 @@ fn one_connection_of_a_client_carries_many_requests() {
     assert_eq!(targets, ["/1", "/2", "/3", "/4"]);
     // One was kept for the next.
     assert_eq!(service.accepted(), 1);
+}
+
+#[test]
+fn the_log_as_json_has_one_object_for_each_request() {
+    let service = Service::named("app");
+    let manager = Manager::start(&format!("access_log = \"json\"\n{}", one(&service.targets())));
+    let answered = manager.send(
+        "POST /a?b=%22 HTTP/1.1\r\nHost: app.example:8080\r\nUser-Agent: \"x\"\\\r\nContent-Length: 2\r\n\r\nhi",
+    );
+    let refused = manager.send("GET / HTTP/1.1\r\n\r\n");
+    assert_eq!((answered.status, refused.status), (200, 400));
+    let told = |reply: &Reply| {
+        let id = reply.value("x-request-id").unwrap();
+        let line = manager.wait_for(&format!("\"request_id\":\"{id}\""));
+        let mut object: Value = serde_json::from_str(&line).unwrap();
+        // What is different each time.
+        assert!(object["ts"].take().as_str().unwrap().parse::<jiff::Timestamp>().is_ok(), "{line}");
+        assert!(object["took_ms"].take().as_f64().unwrap() > 0.0, "{line}");
+        assert_eq!(object["request_id"].take(), id);
+        object
+    };
+    let mut object = told(&answered);
+    assert!(object["answered_ms"].take().as_f64().unwrap() > 0.0);
+    assert_eq!(
+        object,
+        json!({
+            "ts": null, "client": "127.0.0.1", "method": "POST", "host": "app.example", "target": "/a?b=%22", "status": 200,
+            "received": 2, "sent": 3, "took_ms": null, "answered_ms": null, "parked_ms": 0.0, "service": "app",
+            "instance": service.address.to_string(), "retries": 0, "request_id": null, "agent": "\"x\"\\", "upgrade": "",
+            "error": ""
+        })
+    );
+    let object = told(&refused);
+    assert_eq!(
+        (&object["status"], &object["instance"], &object["answered_ms"]),
+        (&json!(400), &Value::Null, &Value::Null)
+    );
+    assert!(object["error"].as_str().unwrap().starts_with("client: "), "{object}");
+    let objects = manager.said().lines().filter(|line| line.starts_with('{')).count();
+    assert_eq!(objects, 2, "{}", manager.said());
 }

@@ -1,6 +1,6 @@
 //! No request fails while a service is restarted or healed: 200 a second, from the outside, through all of it.
 //!
-//! Their number is 1000 for each of the three, and `MANAGER_REQUESTS` if that is set; 20000 is what is promised.
+//! Their number is 1000 for each of the four, and `MANAGER_REQUESTS` if that is set; 20000 is what is promised.
 
 #![expect(clippy::disallowed_methods, reason = "clients of a test are threads, which ask at set times")]
 
@@ -138,6 +138,36 @@ fn no_request_fails_while_the_only_instance_is_restarted() {
         load.wait_for(400);
     }
     load.end("restarted");
+}
+
+/// Two of it, each under a svinit of its own, and a manager that sends requests to both.
+fn two() -> ([Svinit; 2], Manager) {
+    let [(a, first), (b, second)] = std::array::from_fn(|_| {
+        let port = free_port();
+        (port, web(port, ""))
+    });
+    let manager = Manager::start(&format!(
+        "[[route]]\nservice = \"app\"\n[service.app]\ntargets = [\"http://127.0.0.1:{a}\", \"http://127.0.0.1:{b}\"]\n\
+         health = {{ http = \"/\", interval = \"1s\", unhealthy_interval = \"500ms\", timeout = \"1s\", retries = 2 }}\n"
+    ));
+    for port in [a, b] {
+        manager.wait_for(&format!("app 127.0.0.1:{port}: up: "));
+    }
+    ([first, second], manager)
+}
+
+#[test]
+fn no_request_fails_while_one_of_two_is_restarted() {
+    let ([svinit, _other], manager) = two();
+    let load = Load::start(manager.address());
+    for _ in 0..requests().div_ceil(300) {
+        load.wait_for(50);
+        let answer = svinit.svctl("restart web");
+        assert_eq!(answer.code, 0, "{}", answer.stderr);
+        // Long enough for it to be sent requests again, before it is restarted the next time.
+        load.wait_for(250);
+    }
+    load.end("one of two restarted");
 }
 
 #[test]

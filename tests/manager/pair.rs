@@ -1,4 +1,4 @@
-//! Two managers on one directory, as processes: one acts, the other looks on, and takes over when the first is killed.
+//! Two managers on one directory, as processes: one acts, the other looks on, and takes over when the first ends.
 
 use std::path::Path;
 
@@ -42,7 +42,7 @@ fn one_at_a_time(decisions: &[String]) {
 }
 
 #[test]
-fn one_acts_and_the_other_takes_over_when_it_is_killed_also_within_a_repair() {
+fn one_acts_and_the_other_takes_over_when_it_ends_also_within_a_repair() {
     let port = free_port();
     let svinit = web(port, "");
     let state = tempfile::tempdir().unwrap();
@@ -62,16 +62,20 @@ fn one_acts_and_the_other_takes_over_when_it_is_killed_also_within_a_repair() {
     }
     assert!(!second.said().contains("recovery: app: act"), "{}", second.said());
 
-    // Killed while nothing is to be done, and then in the midst of a repair: each time the other one goes on.
-    for round in 0..4 {
-        let is_within = round % 2 == 1;
+    // It is killed, or told to end, while nothing is to be done or in the midst of a repair: each time the other one goes on.
+    for (signal, status, is_within) in [
+        (Signal::SIGKILL, None, false),
+        (Signal::SIGKILL, None, true),
+        (Signal::SIGTERM, Some(0), false),
+        (Signal::SIGTERM, Some(0), true),
+    ] {
         if is_within {
             let before = first.lines_with("recovery: app: act: ");
             kill(pid(&svinit), "KILL");
             eventually("it begins to act", || first.lines_with("recovery: app: act: ") > before);
         }
-        first.signal(Signal::SIGKILL);
-        assert_eq!(first.wait(), None);
+        first.signal(signal);
+        assert_eq!(first.wait(), status);
         second.wait_for(LEADS);
         eventually("the service is served", || second.get("/").status == 200);
         let before = (pid(&svinit), second.lines_with("recovery: app: healed:"));

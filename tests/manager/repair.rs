@@ -1,6 +1,13 @@
 //! Services that are repaired: real processes under a real svinit, reached by its socket and over TCP.
 
+use std::fs;
+use std::io;
+use std::io::Read;
+use std::sync::mpsc;
+
 use nix::sys::signal::Signal;
+use serde_json::Value;
+use serde_json::json;
 
 use crate::backend::TOKEN;
 use crate::backend::by_socket;
@@ -8,13 +15,31 @@ use crate::backend::file;
 use crate::backend::free_port;
 use crate::backend::manager;
 use crate::backend::web;
+use crate::backend::web_and;
 use crate::fixture::Manager;
+use crate::fixture::PATIENCE;
+use crate::fixture::Service;
 use crate::fixture::eventually;
+use crate::fixture::value;
 use crate::supervisor::Svinit;
 use crate::supervisor::kill;
 
 fn pid(svinit: &Svinit) -> i32 {
     i32::try_from(svinit.status("web")["pid"].as_i64().unwrap()).unwrap()
+}
+
+/// The file of a manager that tries these rungs.
+fn by_ladder(port: u16, svinit: &Svinit, rungs: &str) -> String {
+    let file = file(port, &by_socket(svinit));
+    file.replace("\"reload\", \"restart-unit\", \"alert\"", rungs)
+}
+
+/// A manager that serves, and leads, with these variables in its environment.
+fn leading(file: &str, env: &[(&str, &str)]) -> Manager {
+    let manager = Manager::with_env(file, env);
+    manager.wait_for("recovery: all services: leader");
+    assert_eq!(manager.get("/").status, 200);
+    manager
 }
 
 #[test]
@@ -143,4 +168,65 @@ fn a_token_is_read_again_and_a_file_whose_token_is_none_is_not_taken_over() {
     manager.wait_for("recovery: app: healed:");
     assert_eq!(manager.get("/").status, 200);
     assert!(!manager.said().contains(TOKEN));
+}
+
+#[test]
+fn who_takes_alerts_is_told_which_service_is_given_up_and_why() {
+    let port = free_port();
+    let svinit = web(port, "");
+    let (told, alerts) = mpsc::channel();
+    let desk = Service::new(move |asked| {
+        let mut body = vec![0; value(&asked.head, "content-length").unwrap().parse().unwrap()];
+        asked.stream.read_exact(&mut body)?;
+        told.send((asked.head.clone(), body)).map_err(io::Error::other)?;
+        asked.ok("")
+    });
+    let url = format!("http://{}/alerts?of=tests", desk.address);
+    let manager = leading(&by_ladder(port, &svinit, "\"alert\""), &[("SVMANAGER_WEBHOOK", &url)]);
+    kill(pid(&svinit), "KILL");
+    let (head, body) = alerts.recv_timeout(PATIENCE).expect("the alert is posted");
+    assert!(head.starts_with("POST /alerts?of=tests HTTP/1.1\r\n"), "{head}");
+    assert_eq!(value(&head, "content-type"), Some("application/json"));
+    let why = format!("nothing on its ladder has helped {}", svinit.socket().display());
+    assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), json!({ "service": "app", "why": why }));
+    manager.wait_for(&format!("ALERT: app: {why}"));
+    manager.wait_for(&format!("recovery: app: quarantined: {why}"));
+    assert!(!manager.said().contains("recovery: app: act"), "{}", manager.said());
+    assert_eq!(desk.count(), 1);
+}
+
+#[test]
+fn a_service_that_no_restart_heals_is_given_up_when_its_budget_is_spent() {
+    let port = free_port();
+    let svinit = web(port, "");
+    let manager = leading(&by_ladder(port, &svinit, &["\"restart-unit\""; 9].join(", ")), &[]);
+    // From here on it refuses its arguments, and leaves a mark each time.
+    let refusing = "import sys\nopen(sys.path[0] + '/starts', 'a').write('x')\nsys.exit('no such option')\n";
+    fs::write(svinit.path("server.py"), refusing).unwrap();
+    kill(pid(&svinit), "KILL");
+    let line = manager.wait_for("ALERT: app: ");
+    assert!(line.contains(": 3 actions in 600 s have not helped "), "{line}");
+    manager.wait_for("recovery: app: quarantined: ");
+    assert_eq!(manager.lines_with("recovery: app: act: restart-unit of"), 3, "{}", manager.said());
+    assert_eq!(manager.lines_with("recovery: app: no-help: "), 3, "{}", manager.said());
+    assert_eq!(fs::read_to_string(svinit.path("starts")).unwrap().len(), 3);
+}
+
+#[test]
+fn what_requires_a_service_is_restarted_with_it_only_where_the_ladder_says_so() {
+    let port = free_port();
+    let svinit = web_and(port, "", &[("behind", "command = [\"sleep\", \"600\"]\nrequires = [\"web\"]")]);
+    let before = svinit.wait_for("behind", "ready");
+    let manager = leading(&by_ladder(port, &svinit, "\"restart-unit\", \"alert\""), &[]);
+    kill(pid(&svinit), "KILL");
+    manager.wait_for("recovery: app: healed:");
+    assert_eq!(svinit.wait_for("behind", "ready"), before);
+    drop(manager);
+
+    let manager = leading(&by_ladder(port, &svinit, "\"restart-dependents\", \"alert\""), &[]);
+    kill(pid(&svinit), "STOP");
+    manager.wait_for("recovery: app: healed:");
+    svinit.wait_for_another("behind", "ready", before);
+    assert_eq!(manager.lines_with("recovery: app: act: "), 1, "{}", manager.said());
+    assert_eq!(manager.get("/").status, 200);
 }

@@ -8,10 +8,12 @@ use crate::fixture::{Asked, Manager, Reply, Service, one, value};
 
 /// Switches and sends every byte back.
 fn echo(asked: &mut Asked) -> std::io::Result<()> {
-    if value(&asked.head, "upgrade").is_none() {
+    let Some(protocol) = value(&asked.head, "upgrade").map(str::to_owned) else {
         return asked.ok("plain");
-    }
-    asked.reply("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n")?;
+    };
+    asked.reply(format!(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\nSec-WebSocket-Accept: x\r\n\r\n"
+    ))?;
     // It waits for as long as the other side is there.
     asked.stream.get_ref().set_read_timeout(None)?;
     let mut bytes = [0; 4096];
@@ -25,9 +27,13 @@ fn echo(asked: &mut Asked) -> std::io::Result<()> {
 }
 
 fn upgrade(manager: &Manager, lines: &str) -> (Reply, BufReader<TcpStream>) {
+    upgrade_to(manager, "websocket", lines)
+}
+
+fn upgrade_to(manager: &Manager, protocol: &str, lines: &str) -> (Reply, BufReader<TcpStream>) {
     let mut stream = BufReader::new(manager.connect());
     let request = format!(
-        "GET /ws HTTP/1.1\r\nHost: app.example\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
+        "GET /ws HTTP/1.1\r\nHost: app.example\r\nConnection: keep-alive, Upgrade\r\nUpgrade: {protocol}\r\n\
          Sec-WebSocket-Protocol: vite-hmr\r\nSec-WebSocket-Key: x\r\n{lines}\r\n"
     );
     stream.get_mut().write_all(request.as_bytes()).unwrap();
@@ -98,6 +104,31 @@ fn a_protocol_that_is_not_listed_is_not_switched_to() {
     let (reply, _) = upgrade(&manager, "");
     assert_eq!((reply.status, reply.text().as_str()), (200, "plain"));
     assert_eq!(value(&service.heads()[0], "upgrade"), None);
+}
+
+#[test]
+fn another_protocol_that_is_listed_passes_both_ways_and_is_just_closed_at_its_end() {
+    let service = Service::new(echo);
+    let file = one(&format!("{}upgrade = [\"websocket\", \"echo\"]\n", service.targets()));
+    let (stays, mut stops) = (Manager::start(&file), Manager::start(&file));
+    let [mut service_ends, mut gateway_stops] = [&stays, &stops].map(|manager| {
+        let (reply, mut stream) = upgrade_to(manager, "echo", "");
+        assert_eq!((reply.status, reply.value("upgrade")), (101, Some("echo")));
+        // Also what would be a frame of a WebSocket is bytes like others.
+        echoes(&mut stream, FRAME);
+        echoes(&mut stream, &[5; 100_000]);
+        stream
+    });
+    assert!(service.heads().iter().all(|head| value(head, "upgrade") == Some("echo")));
+    let mut rest = Vec::new();
+    stops.signal(nix::sys::signal::Signal::SIGTERM);
+    gateway_stops.read_to_end(&mut rest).unwrap();
+    assert_eq!(stops.wait(), Some(0));
+    service.stop();
+    service_ends.read_to_end(&mut rest).unwrap();
+    assert_eq!(rest, b"");
+    let line = stays.wait_for("upgrade=echo");
+    assert!(line.contains(" 101 100004B "), "{line}");
 }
 
 #[test]
