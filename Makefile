@@ -67,7 +67,7 @@ demo:
 # UPDATE=1 writes the table of README.md.
 numbers:
 	@tests/docker-here up
-	NUMBERS=$(or $(NUMBERS),10) SVINIT_BINARY=$$($(RELEASE) >&2 && echo $(SVINIT)) $(CARGO) test --locked --test docker numbers -- --nocapture
+	NUMBERS=$(or $(NUMBERS),10) SVINIT_BINARY=$$($(RELEASE) >&2 && echo $(SVINIT)) $(CARGO) test --locked --test docker numbers -- --nocapture --test-threads=1
 
 run:
 	@scripts/setup run
