@@ -89,7 +89,8 @@ pub struct Driver {
     pub(super) ledger: Option<Ledger>,
     /// Units are read from other texts than the ledger has.
     pub(super) is_renewed: bool,
-    /// The machine was told something in this turn.
+    /// In this turn the machine was told something, or a descriptor has come or gone that the ledger names: by the number of one
+    /// that is gone another file would be left to the next svinit.
     pub(super) has_moved: bool,
     /// This svinit goes on with what another has left.
     is_successor: bool,
@@ -195,6 +196,7 @@ impl Driver {
             self.hear();
             self.step();
             self.publish();
+            self.has_moved |= self.hands.take_moved();
             if std::mem::take(&mut self.has_moved) {
                 Fault::strike();
                 self.keep_current();

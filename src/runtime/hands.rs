@@ -137,6 +137,8 @@ pub struct Hands {
     pub(super) heeded: u64,
     /// To be closed when so many have been told: a service waits for that.
     pub(super) barriers: Vec<(u64, OwnedFd)>,
+    /// See [`Hands::take_moved`].
+    have_moved: bool,
     /// There may be more children to reap than one turn takes.
     pub(super) unreaped: bool,
     /// The test of another svinit, while it runs.
@@ -197,6 +199,7 @@ impl Hands {
             warned: BTreeSet::new(),
             heeded: 0,
             barriers: Vec::new(),
+            have_moved: false,
             unreaped: false,
             rehearsal: None,
             tally: Tally::default(),
@@ -393,6 +396,7 @@ impl Hands {
                 (Some(fd), true) => {
                     let told = self.heeded + u64::try_from(self.facts.len()).unwrap_or(u64::MAX);
                     self.barriers.push((told, fd));
+                    self.have_moved = true;
                     None
                 }
                 (_, _) => Some("BARRIER=1 comes with one descriptor".to_owned()),
@@ -420,8 +424,15 @@ impl Hands {
 
     /// Lets go on who waits until what it has said was heeded, if it was.
     pub(super) fn lift_barriers(&mut self) {
-        let heeded = self.heeded;
+        let (heeded, before) = (self.heeded, self.barriers.len());
         self.barriers.retain(|(told, _)| *told > heeded);
+        self.have_moved |= self.barriers.len() != before;
+    }
+
+    /// Whether a descriptor has come or gone, since this was asked last, that would be left to the next svinit.
+    pub(super) fn take_moved(&mut self) -> bool {
+        let moved = [&mut self.have_moved, &mut self.signs.have_moved, self.pump.have_moved()];
+        moved.map(std::mem::take).contains(&true)
     }
 
     /// A process that names another as the main one is believed if that is of the same run.

@@ -33,6 +33,8 @@ pub(super) struct Signs {
     last: u64,
     /// What services have handed over to be kept.
     pub(super) kept: Kept,
+    /// A descriptor has come or gone, without a fact for the machine, that is left to the next svinit.
+    pub(super) have_moved: bool,
 }
 
 /// What a service has said.
@@ -65,7 +67,8 @@ impl Signs {
     #[must_use]
     pub(super) fn new(dir: PathBuf, poller: Arc<Poller>) -> Self {
         let kept = Kept::new(Arc::clone(&poller));
-        Self { dir, poller, sockets: BTreeMap::new(), sources: BTreeMap::new(), last: 0, kept }
+        let (sockets, sources) = (BTreeMap::new(), BTreeMap::new());
+        Self { dir, poller, sockets, sources, last: 0, kept, have_moved: false }
     }
 
     /// Where the `NOTIFY_SOCKET` of `unit` is, or will be.
@@ -93,6 +96,7 @@ impl Signs {
     pub(super) fn drop_socket(&mut self, unit: &UnitName) {
         if self.sockets.remove(unit).is_some() {
             self.sources.retain(|_, source| !matches!(source, Source::Socket(of) if of == unit));
+            self.have_moved = true;
         }
     }
 
@@ -161,6 +165,7 @@ impl Signs {
         if let Some(token) = self.kept.keep(unit, name, fd, token, room)? {
             self.sources.insert(token, Source::Kept(unit.clone()));
         }
+        self.have_moved = true;
         Ok(())
     }
 
@@ -169,6 +174,7 @@ impl Signs {
         for token in self.kept.let_go(unit, which) {
             self.sources.remove(&token);
         }
+        self.have_moved = true;
     }
 
     /// For the next svinit.
@@ -219,6 +225,7 @@ impl Signs {
 
     fn close(&mut self, token: u64) {
         if let Some(Source::Descriptor(_, reader)) = self.sources.remove(&token) {
+            self.have_moved = true;
             // Closing it would do as well, were there not a copy in a child that is just being made.
             let _ = self.poller.remove(&reader);
         }

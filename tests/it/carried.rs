@@ -178,6 +178,25 @@ fn what_a_service_has_given_away_comes_back_after_an_upgrade_and_after_a_crash()
     }
 }
 
+/// A descriptor that comes or goes tells the machine nothing, and is written down for a crash all the same: by the number of one that
+/// is gone the next process would be handed another file of svinit's.
+#[test]
+fn what_a_service_has_given_away_or_taken_back_last_is_so_after_a_crash() {
+    let code = "print('begun', names, flush=True)\n\
+                def heeded():\n  \
+                  a, b = os.pipe(); say('BARRIER=1', [b]); os.close(b); os.read(a, 1)\n\
+                fd = os.memfd_create('x'); say('FDSTORE=1\\nFDNAME=gone', [fd]); say('READY=1'); heeded()\n\
+                say('FDSTORE=1\\nFDNAME=late', [fd]); say('FDSTOREREMOVE=1\\nFDNAME=gone'); heeded()\n\
+                print('settled', flush=True); time.sleep(600)";
+    for how in WAYS {
+        let svinit = setup().unit("web", &speaker("", code)).start();
+        svinit.wait_for_line("web | settled");
+        succeed(&svinit, how);
+        assert_eq!(svinit.svctl("restart web").code, 0);
+        svinit.wait_for_line("web | begun ['late']");
+    }
+}
+
 #[test]
 fn the_lines_kept_in_memory_are_still_there_after_an_upgrade() {
     let says = "command = [\"sh\", \"-c\", \"for i in 1 2 3 4 5; do echo line $i; done; exec sleep 600\"]";

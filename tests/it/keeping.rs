@@ -50,12 +50,12 @@ fn what_a_service_has_handed_over_comes_back_to_its_next_process_and_goes_with_i
         svinit.svctl("env web")
     );
     assert_eq!(svinit.svctl("restart web").code, 0);
-    assert_eq!(svinit.output().matches("web | found remembers").count(), 2, "{}", svinit.output());
+    eventually("its line is told", || svinit.output().matches("web | found remembers").count() == 2);
     // A person stops it: that is the end of what it had.
     assert_eq!(svinit.svctl("stop web").code, 0);
     assert!(!svinit.svctl("env web").stdout.contains("LISTEN_FDS"));
     assert_eq!(svinit.svctl("start web").code, 0);
-    assert_eq!(svinit.output().matches("web | made 64").count(), 2, "{}", svinit.output());
+    eventually("its line is told", || svinit.output().matches("web | made 64").count() == 2);
 }
 
 #[test]

@@ -109,6 +109,8 @@ pub struct Pump {
     kept_bytes: usize,
     followers: Option<broadcast::Sender<Arc<Line>>>,
     intake: Intake,
+    /// See [`Pump::have_moved`].
+    have_moved: bool,
     /// Of units that were forgotten.
     counts_before: Counts,
 }
@@ -169,6 +171,7 @@ impl Pump {
             poller,
             pipes: Vec::new(),
             free_pipes: Vec::new(),
+            have_moved: false,
             runs: BTreeMap::new(),
             units: Vec::new(),
             by_name: BTreeMap::new(),
@@ -425,9 +428,15 @@ impl Pump {
         }
     }
 
+    /// Whether a pipe was closed since somebody has set it to false: what was left with its number is another file by then.
+    pub fn have_moved(&mut self) -> &mut bool {
+        &mut self.have_moved
+    }
+
     /// Closes a pipe; returns its run when it was the last of it.
     fn drop_pipe(&mut self, slot: usize) -> Option<RunId> {
         let pipe = self.pipes.get_mut(slot)?.take()?;
+        self.have_moved = true;
         self.free_pipes.push(slot);
         // It is not there while its unit is held.
         let _ = self.poller.remove(&pipe.file);
