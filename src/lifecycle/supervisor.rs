@@ -647,7 +647,8 @@ impl Supervisor {
         let active = !unit.is_down();
         self.start(name, Who::Person);
         if !active {
-            return;
+            // Those that go on without it have what it was, not what it will be.
+            return self.restart_along(name, reach);
         }
         if goes_on_meanwhile {
             return self.with(name, |unit, cx| {

@@ -224,7 +224,7 @@ fn what_requires_a_service_is_restarted_with_it_only_where_the_ladder_says_so() 
     drop(manager);
 
     let manager = leading(&by_ladder(port, &svinit, "\"restart-dependents\", \"alert\""), &[]);
-    kill(pid(&svinit), "STOP");
+    kill(pid(&svinit), "KILL");
     manager.wait_for("recovery: app: healed:");
     svinit.wait_for_another("behind", "ready", before);
     assert_eq!(manager.lines_with("recovery: app: act: "), 1, "{}", manager.said());
