@@ -122,6 +122,26 @@ pub struct Fit {
     pub units: usize,
 }
 
+impl Fit {
+    /// Itself, unless it is of an older svinit than `version`: that would lose what it does not know of.
+    ///
+    /// # Errors
+    /// In words, which is which.
+    pub fn not_older_than(self, version: &str) -> Result<Self, String> {
+        // What comes behind the three numbers makes no difference that matters here.
+        let numbers = |text: &str| -> Vec<u64> {
+            text.split(|c: char| !c.is_ascii_digit()).take(3).map(|part| part.parse().unwrap_or(0)).collect()
+        };
+        if numbers(&self.svinit) < numbers(version) {
+            let theirs = &self.svinit;
+            return Err(format!(
+                "it is svinit {theirs}, and {version} runs here: an older one takes a new start of the container"
+            ));
+        }
+        Ok(self)
+    }
+}
+
 impl Document {
     /// Reads what is in the file.
     ///
@@ -287,6 +307,19 @@ mod tests {
     /// The first format as it was written by the first svinit that could. It is never written again: whoever comes later
     /// must read it.
     const GOLDEN: &[u8] = include_bytes!("../../tests/golden/state-1");
+
+    #[test]
+    fn an_older_svinit_does_not_take_over() {
+        let fit = |svinit: &str| Fit { svinit: svinit.to_owned(), format: FORMAT, units: 1 };
+        for newer in ["1.2.3", "1.2.4", "1.10.0", "2.0.0", "1.2.3-rc.1"] {
+            assert!(fit(newer).not_older_than("1.2.3").is_ok(), "{newer}");
+        }
+        for older in ["1.2.2", "1.1.9", "0.9.9", "", "none"] {
+            let why = fit(older).not_older_than("1.2.3").unwrap_err();
+            assert!(why.contains("and 1.2.3 runs here"), "{older}: {why}");
+        }
+        assert!(fit(VERSION).not_older_than(VERSION).is_ok());
+    }
 
     #[test]
     fn the_first_format_is_read_for_ever() {

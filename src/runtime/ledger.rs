@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::lifecycle::event::Event;
 use crate::lifecycle::supervisor::Supervisor;
@@ -34,6 +35,8 @@ pub(super) struct Ledger {
     number: u64,
     sources: String,
     coming: String,
+    /// Sections of a later svinit, as they are behind the others.
+    rest: String,
     units: BTreeMap<UnitName, String>,
     text: String,
     bytes: Vec<u8>,
@@ -44,11 +47,17 @@ fn words(value: &impl Serialize) -> String {
 }
 
 impl Ledger {
-    /// An empty one for these units, and for what some of them are to be.
-    pub(super) fn new(vault: Vault, sources: &[Source], coming: &[Source]) -> Self {
+    /// An empty one for these units, and for what some of them are to be; `rest` is passed on.
+    pub(super) fn new(
+        vault: Vault,
+        sources: &[Source],
+        coming: &[Source],
+        rest: &Map<String, Value>,
+    ) -> Self {
         let (sources, coming) = (words(&sources), words(&coming));
+        let rest = rest.iter().map(|(name, value)| format!(",{}:{value}", words(name))).collect();
         let (units, text, bytes) = (BTreeMap::new(), String::new(), Vec::new());
-        Self { vault, number: 0, sources, coming, units, text, bytes }
+        Self { vault, number: 0, sources, coming, rest, units, text, bytes }
     }
 
     /// The units are read from these from here on.
@@ -97,7 +106,7 @@ impl Ledger {
         section("},\"hands\":", &words(&turn.hands));
         section(",\"logs\":", &words(&turn.logs));
         section(",\"place\":", &words(&turn.place));
-        section("}", "");
+        section(&self.rest, "}");
         turn.luggage.write_into(FORMAT, &self.text, &mut self.bytes);
         self.vault.put(&self.bytes, &turn.luggage)?;
         self.number += 1;

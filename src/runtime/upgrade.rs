@@ -171,7 +171,7 @@ impl Driver {
         }
         let (Some(rehearsal), Some(asked)) = (self.hands.rehearsal.take(), self.asked.take()) else { return };
         let path = asked.program.path().display().to_string();
-        match rehearsal.result() {
+        match rehearsal.result().and_then(|fit| fit.not_older_than(VERSION)) {
             Ok(fit) => {
                 let upgrade = self.about(&fit);
                 if let Some(notes) = &asked.notes {
@@ -297,7 +297,8 @@ impl Driver {
         match opened {
             Ok(vault) => {
                 self.supervisor.nothing_is_saved();
-                self.ledger = Some(Ledger::new(vault, &self.texts(), &self.texts_to_come()));
+                let rest = &self.surroundings.rest;
+                self.ledger = Some(Ledger::new(vault, &self.texts(), &self.texts_to_come(), rest));
             }
             Err(error) => self.hands.pump.say(None, LogLevel::Warn, &error.to_string()),
         }
