@@ -24,7 +24,7 @@ impl Rung {
         match self {
             Self::Reload => "reload",
             Self::RestartUnit => "restart-unit",
-            Self::RestartDependants => "restart-dependants",
+            Self::RestartDependants => "restart-dependents",
             Self::RestartContainer => "restart-container",
             Self::Alert => "alert",
         }
