@@ -32,7 +32,7 @@ while count < 100 or not os.path.exists('enough'):
     for number in sys.argv[2:]:
         os.kill(int(sys.argv[1]), int(number))
     count += 1
-    time.sleep(0.001)
+    time.sleep(0.005)
 open('sent', 'w').write(str(count))
 ";
 

@@ -9,7 +9,7 @@ count = 0
 def interrupted(number, frame):
     global count
     count += 1
-    print("interrupt", count, flush=True)
+    os.write(1, b"interrupt %d\n" % count)
 signal.signal(signal.SIGINT, interrupted)
 print("terminal", os.isatty(0), os.isatty(1), os.isatty(2), flush=True)
 print("foreground", os.tcgetpgrp(0) == os.getpgrp(), flush=True)
