@@ -127,16 +127,21 @@ fn both() -> (Svinit, Manager) {
     (svinit, manager)
 }
 
+/// Restarts it again and again: so many requests are answered before each time, and so many from then on.
+fn restart_under(load: &Load, svinit: &Svinit, before: usize, after: usize) {
+    for _ in 0..requests().div_ceil(before + after) {
+        load.wait_for(before);
+        let answer = svinit.svctl("restart web");
+        assert_eq!(answer.code, 0, "{}", answer.stderr);
+        load.wait_for(after);
+    }
+}
+
 #[test]
 fn no_request_fails_while_the_only_instance_is_restarted() {
     let (svinit, manager) = both();
     let load = Load::start(manager.address());
-    for _ in 0..requests().div_ceil(500) {
-        load.wait_for(100);
-        let answer = svinit.svctl("restart web");
-        assert_eq!(answer.code, 0, "{}", answer.stderr);
-        load.wait_for(400);
-    }
+    restart_under(&load, &svinit, 100, 400);
     load.end("restarted");
 }
 
@@ -160,13 +165,8 @@ fn two() -> ([Svinit; 2], Manager) {
 fn no_request_fails_while_one_of_two_is_restarted() {
     let ([svinit, _other], manager) = two();
     let load = Load::start(manager.address());
-    for _ in 0..requests().div_ceil(300) {
-        load.wait_for(50);
-        let answer = svinit.svctl("restart web");
-        assert_eq!(answer.code, 0, "{}", answer.stderr);
-        // Long enough for it to be sent requests again, before it is restarted the next time.
-        load.wait_for(250);
-    }
+    // Long enough for it to be sent requests again, before it is restarted the next time.
+    restart_under(&load, &svinit, 50, 250);
     load.end("one of two restarted");
 }
 
