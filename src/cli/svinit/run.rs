@@ -274,9 +274,9 @@ async fn serve(early: Early, wishes: Wishes, mut arrival: Option<Arrival>) -> Ex
     let policy = policy(&wishes.daemon, early.posture.uid);
     let token = match token(&wishes.daemon) {
         Ok(token) => token,
-        // Nobody gets in that way until svinit is upgraded with one, and all else goes on.
         Err(why) => {
             complain(&format!("svinit: {why}"));
+            // What was taken over goes on all the same; only nobody gets in that way any more.
             let Some(arrival) = &mut arrival else { return Exit::BadConfiguration };
             arrival.document.place.remote = None;
             None
