@@ -3,9 +3,10 @@
 //! The file is anonymous memory, so nobody but us can open it, and nothing of it ever reaches a disk:
 //!
 //! ```text
-//! svinit-state FORMAT TEXT-LENGTH BYTES-LENGTH \n  TEXT  BYTES
+//! svinit-state FORMAT TEXT-LENGTH BYTES-LENGTH DOOR... \n  TEXT  BYTES
 //! ```
 //!
+//! A DOOR is the number of a listener at which people ask how it stands: whoever cannot read the rest can still answer there.
 //! TEXT is JSON and names descriptors by their numbers and bytes by their places. Bytes are what units have written, which
 //! is no text. Easy to get wrong: a descriptor survives only if it is not marked to be closed at exec, and all others must
 //! be; so the mark is taken off last of all, from exactly those that were named, and put back first of all.
@@ -17,6 +18,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::FileExt;
 
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -64,10 +66,18 @@ pub struct Blob {
 #[derive(Debug, Default)]
 pub struct Luggage {
     fds: BTreeSet<Kept>,
+    doors: Vec<Kept>,
     bytes: Vec<u8>,
 }
 
 impl Luggage {
+    /// `listener` goes along, and is found also by who cannot read the text.
+    pub fn door(&mut self, listener: &impl AsFd) -> Kept {
+        let kept = self.fd(listener);
+        self.doors.push(kept);
+        kept
+    }
+
     /// `fd` goes along.
     pub fn fd(&mut self, fd: &impl AsFd) -> Kept {
         let kept = Kept(fd.as_fd().as_raw_fd());
@@ -103,7 +113,9 @@ impl Luggage {
     /// The file's contents: `text` with what goes along.
     pub fn write_into(&self, format: u32, text: &str, into: &mut Vec<u8>) {
         into.clear();
-        into.extend_from_slice(format!("{MAGIC} {format} {} {}\n", text.len(), self.bytes.len()).as_bytes());
+        let doors: String = self.doors.iter().map(|door| format!(" {}", door.0)).collect();
+        let head = format!("{MAGIC} {format} {} {}{doors}\n", text.len(), self.bytes.len());
+        into.extend_from_slice(head.as_bytes());
         into.extend_from_slice(text.as_bytes());
         into.extend_from_slice(&self.bytes);
     }
@@ -175,6 +187,17 @@ impl Parcel {
         let read = file.rewind().and_then(|()| file.take(STATE_MAX).read_to_end(&mut all));
         read.map_err(|error| format!("the state cannot be read: {error}"))?;
         Self::parse(&all, format_max)
+    }
+
+    /// The doors of a file, whatever else is in it.
+    #[must_use]
+    pub fn doors(fd: OwnedFd) -> Vec<Kept> {
+        let mut head = [0; HEAD_MAX];
+        let read = File::from(fd).read_at(&mut head, 0).unwrap_or(0);
+        let line = head[..read].split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let words = std::str::from_utf8(line).unwrap_or_default().strip_prefix(MAGIC).unwrap_or_default();
+        let numbers = words.split(' ').skip(4).map_while(|word| word.parse().ok());
+        numbers.filter(|number| *number > 2).map(Kept).collect()
     }
 
     /// The same from bytes.
@@ -277,6 +300,24 @@ mod tests {
         assert_eq!(refused(b"svinit-state 1 2 1\nab"), "the state is cut off");
         let newer = "the state is of format 2, and this svinit reads 1 at most";
         assert_eq!(refused(b"svinit-state 2 0 0\n"), newer);
+    }
+
+    #[test]
+    fn doors_are_found_whatever_else_is_in_the_file() {
+        let (one, other) = (io::pipe().unwrap().0, io::pipe().unwrap().0);
+        let mut luggage = Luggage::default();
+        let doors = vec![luggage.door(&one), luggage.door(&other)];
+        let file = luggage.pack(1, "{not even JSON").unwrap();
+        assert_eq!(Parcel::doors(file.try_clone().unwrap()), doors);
+        assert!(Parcel::open(file, 1).is_ok(), "they are in nobody's way");
+        let none = |text: &[u8]| {
+            let mut file = File::from(memfd_create(c"x", MFdFlags::MFD_CLOEXEC).unwrap());
+            file.write_all(text).unwrap();
+            Parcel::doors(file.into())
+        };
+        for text in [&b""[..], b"svinit-state 1 2 3\n7 8", b"other 1 2 3 7\n", b"svinit-state 1 2 3 1 2\n"] {
+            assert_eq!(none(text), [], "{text:?}");
+        }
     }
 
     #[test]

@@ -280,6 +280,19 @@ impl Summons {
         Left::one(Kept::of_number(self.state))
     }
 
+    /// The listeners at which people ask how it stands, for one who cannot read the rest.
+    #[must_use]
+    pub fn doors(&self) -> Vec<OwnedFd> {
+        let copy = |state: OwnedFd| {
+            let copy = state.try_clone().ok();
+            // It must stay open.
+            let _ = state.into_raw_fd();
+            copy
+        };
+        let doors = self.state().and_then(copy).map(Parcel::doors).unwrap_or_default();
+        doors.into_iter().filter_map(Left::one).collect()
+    }
+
     /// Whether there is a state at all, whatever is in it: else nobody has left anything.
     #[must_use]
     pub fn is_there(&self) -> bool {

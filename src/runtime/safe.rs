@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::TcpListener;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
@@ -38,6 +38,12 @@ pub const CRASHES_MAX: usize = 3;
 /// See [`CRASHES_MAX`].
 pub const WINDOW: Duration = Duration::from_secs(60);
 
+/// How many of these moments, at which svinit went on after a fault of its own, count `now`.
+#[must_use]
+pub fn recent(recoveries: &[Time], now: Time) -> usize {
+    recoveries.iter().filter(|at| now.since(**at) <= WINDOW).count()
+}
+
 /// What an order to stop ends with: it was orderly, but what svinit was there for was not done.
 const STATUS: u8 = 1;
 
@@ -50,6 +56,17 @@ struct Pipe {
 enum Door {
     Unix(UnixListener),
     Tcp(TcpListener),
+}
+
+impl Door {
+    /// Of either kind.
+    fn of(fd: OwnedFd) -> Self {
+        let listener = UnixListener::from(fd);
+        match listener.local_addr() {
+            Ok(_) => Self::Unix(listener),
+            Err(_) => Self::Tcp(OwnedFd::from(listener).into()),
+        }
+    }
 }
 
 impl AsFd for Door {
@@ -88,10 +105,11 @@ pub fn run(arrival: Arrival, signals: Signals) -> u8 {
     status
 }
 
-/// The same when nothing is known but that svinit has crashed: not even where it can be asked.
+/// The same when nothing is known but that svinit has crashed, and where it can be asked.
 #[must_use]
-pub fn run_blind(why: &str, signals: Signals) -> u8 {
-    look_after(&format!("svinit has crashed and cannot go on: {why}"), signals, &[], Vec::new(), false)
+pub fn run_blind(why: &str, signals: Signals, doors: Vec<OwnedFd>) -> u8 {
+    let doors: Vec<Door> = doors.into_iter().map(Door::of).collect();
+    look_after(&format!("svinit has crashed and cannot go on: {why}"), signals, &doors, Vec::new(), false)
 }
 
 /// `is_told`: to stop, before it came to this.
@@ -220,4 +238,21 @@ fn reply(stream: &mut (impl Read + Write), text: &str) -> io::Result<()> {
     let mut request = [0; 4096];
     let _ = stream.read(&mut request)?;
     stream.write_all(text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_crashes_of_the_last_minute_count() {
+        let at = |seconds: u64| Time::ZERO.after(Duration::from_secs(seconds));
+        let crashes = [at(10), at(20), at(65)];
+        assert_eq!(recent(&crashes, at(66)), 3);
+        assert_eq!(recent(&crashes, at(70)), 3, "a minute is not over before its end");
+        assert_eq!(recent(&crashes, at(71)), 2);
+        assert_eq!(recent(&crashes, at(81)), 1);
+        assert_eq!(recent(&crashes, at(126)), 0);
+        assert_eq!(recent(&[], at(1)), 0);
+    }
 }

@@ -254,19 +254,19 @@ impl Driver {
         header.kept = luggage.fds();
         let (sources, coming) = (self.texts(), self.texts_to_come());
         let machine = self.supervisor.save();
-        let rest = self.surroundings.rest.clone();
-        Some((Document { header, sources, coming, machine, hands, logs, place, clients, rest }, luggage))
+        let unknown = self.surroundings.unknown.clone();
+        Some((Document { header, sources, coming, machine, hands, logs, place, clients, unknown }, luggage))
     }
 
-    fn about_itself(&self, luggage: &mut Luggage) -> Option<(Header, Place)> {
+    fn about_itself(&mut self, luggage: &mut Luggage) -> Option<(Header, Place)> {
+        self.surroundings.unclaimed.pack(&self.surroundings.unknown, luggage);
         let own = self.surroundings.program.as_deref()?;
         let (program, path) = (luggage.fd(own), own.path().to_owned());
-        let mut keep = |fd: &OwnedFd| luggage.fd(fd);
         let info = self.board.info();
         let place = Place {
-            control: self.surroundings.control.as_ref().map(|(fd, path)| (keep(fd), path.clone())),
-            http: self.surroundings.http.as_ref().map(&mut keep),
-            remote: self.surroundings.remote.as_ref().map(&mut keep),
+            control: self.surroundings.control.as_ref().map(|(fd, path)| (luggage.door(fd), path.clone())),
+            http: self.surroundings.http.as_ref().map(|fd| luggage.door(fd)),
+            remote: self.surroundings.remote.as_ref().map(|fd| luggage.fd(fd)),
             dir: self.hands.setting.dir.clone(),
             given: self.hands.setting.given,
             started: info.started,

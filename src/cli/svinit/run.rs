@@ -67,8 +67,7 @@ fn take_over(options: Options, summons: &Summons, is_crash: bool) -> Exit {
             if !is_crash {
                 summons.go_back(&why, |text| upgrade::args_with(&text));
             }
-            return boot::early()
-                .map_or_else(|error| refuse(&error), |early| Exit::Of(safe::run_blind(&why, early.signals)));
+            return look_after_blindly(boot::early(), summons, &why);
         }
     };
     let here = if is_crash { "recovery" } else { "takeover" };
@@ -91,17 +90,22 @@ fn look_after(summons: &Summons) -> Exit {
     let followed = summons.follow(true, |_| Ok(()));
     match (boot::early(), followed) {
         (Ok(early), Ok((arrival, ()))) => Exit::Of(safe::run(arrival, early.signals)),
-        (Ok(early), Err(why)) => Exit::Of(safe::run_blind(&why, early.signals)),
+        (early, Err(why)) => look_after_blindly(early, summons, &why),
         (Err(error), _) => refuse(&error),
     }
 }
 
+/// What was left cannot be read.
+fn look_after_blindly(early: Result<Early, Error>, summons: &Summons, why: &str) -> Exit {
+    let blindly = |early: Early| Exit::Of(safe::run_blind(why, early.signals, summons.doors()));
+    early.map_or_else(|error| refuse(&error), blindly)
+}
+
 /// This crash is one too many.
 fn crashes_too_often(arrival: &Arrival) -> bool {
-    let now = clock::now();
-    let recent = arrival.document.header.recoveries.iter().filter(|at| now.since(**at) <= safe::WINDOW);
     let bound = std::env::var("SVINIT_CRASHES_MAX").ok().and_then(|text| text.parse().ok());
-    recent.count() >= bound.unwrap_or(safe::CRASHES_MAX)
+    let bound = bound.unwrap_or(safe::CRASHES_MAX);
+    safe::recent(&arrival.document.header.recoveries, clock::now()) >= bound
 }
 
 /// What becomes of an update that was under way and whose texts cannot be read again.
