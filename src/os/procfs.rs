@@ -8,7 +8,7 @@ use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use crate::lifecycle::event::Pid;
+use crate::lifecycle::event::{ExitStatus, Pid};
 
 /// No file read here is longer; `stat` is about 300 bytes, `limits` about 1,400.
 const LENGTH_MAX: usize = 4096;
@@ -65,6 +65,22 @@ pub fn parse_stat(text: &[u8]) -> Option<Stat> {
     Some(Stat { state, parent, group, session, ticks: user.saturating_add(system), threads, started })
 }
 
+/// How it has ended, in the text of `/proc/PID/stat` of a zombie: field 52, in the form of `wait(2)`.
+#[must_use]
+pub fn parse_exit(text: &[u8]) -> Option<ExitStatus> {
+    if !parse_stat(text)?.is_dead() {
+        return None;
+    }
+    let end = text.iter().rposition(|byte| *byte == b')')?;
+    let fields = std::str::from_utf8(text.get(end + 1..)?).ok()?;
+    let raw: i32 = fields.split_ascii_whitespace().nth(49)?.parse().ok()?;
+    Some(if libc::WIFSIGNALED(raw) {
+        ExitStatus::Signal { number: libc::WTERMSIG(raw), core: libc::WCOREDUMP(raw) }
+    } else {
+        ExitStatus::Code(u8::try_from(libc::WEXITSTATUS(raw)).ok()?)
+    })
+}
+
 /// Finds the soft realtime timeout in the text of `/proc/PID/limits`; `None` as well when it is unlimited.
 #[must_use]
 pub fn parse_rttime(text: &[u8]) -> Option<u64> {
@@ -94,6 +110,18 @@ pub fn parse_pids(text: &[u8]) -> Vec<Pid> {
 #[must_use]
 pub fn stat(pid: Pid) -> Option<Stat> {
     parse_stat(&read(&format!("/proc/{pid}/stat"))?)
+}
+
+/// How a process has ended that is another's child, as long as its parent has not taken note of it; `None` when that is too
+/// late, or we may not know: whom we could not trace (`ptrace(2)`), of that the kernel says 0.
+#[must_use]
+pub fn exit_status(pid: Pid) -> Option<ExitStatus> {
+    let status = parse_exit(&read(&format!("/proc/{pid}/stat"))?)?;
+    let is_hidden = || {
+        let found = fs::read_link(format!("/proc/{pid}/cwd"));
+        found.is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+    };
+    (status != ExitStatus::Code(0) || !is_hidden()).then_some(status)
 }
 
 /// The soft realtime timeout of a process.

@@ -172,6 +172,12 @@ impl Trees {
         self.firsts.iter().find(|(_, first)| **first == session).map(|(run, _)| *run)
     }
 
+    /// It has us for its parent; so has nobody that is gone.
+    #[must_use]
+    pub fn is_child(&self, pid: Pid) -> bool {
+        procfs::stat(pid).is_some_and(|stat| stat.parent == self.own)
+    }
+
     /// The processes of `run` that live, parents before their children. Zombies do not count.
     #[must_use]
     pub fn members(&self, run: RunId) -> Vec<Pid> {

@@ -371,6 +371,7 @@ impl Hands {
             match said {
                 Said::Fact(fact) => self.on_sign(fact),
                 Said::Rights(unit, rights, fds) => self.on_rights(&unit, rights, fds),
+                Said::Ended(run, pid) => self.on_end_seen(run, pid),
             }
         }
     }
@@ -450,6 +451,13 @@ impl Hands {
     pub(super) fn take_over(&mut self, run: RunId, pid: Pid) {
         self.runs.take_over(run, Process { pid, pidfd: PidFd::open(pid).ok() });
         self.pump.set_pid(run, pid);
+        self.watch_end(run, pid);
+    }
+
+    /// The end of our own children the reaper sees; that of another's child, only its parent.
+    pub(super) fn watch_end(&mut self, run: RunId, pid: Pid) {
+        let is_ours = self.trees.is_child(pid);
+        self.signs.watch_end(run, (!is_ours).then_some(pid));
     }
 }
 

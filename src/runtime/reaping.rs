@@ -5,7 +5,9 @@
 
 use crate::lifecycle::action::Purpose;
 use crate::lifecycle::event::{Event, ExitStatus, Pid, RunId};
+use crate::lifecycle::recovery::UNSEEN;
 use crate::logs::line::Stream;
+use crate::os::procfs;
 use crate::os::reap;
 use crate::runtime::hands::Hands;
 use crate::runtime::runs::Ended;
@@ -58,6 +60,18 @@ impl Hands {
     fn on_first_ended(&mut self, run: RunId, pid: Pid, status: ExitStatus) {
         let main = self.runs.get(run).and_then(|run| run.main.as_ref()).map(|main| main.pid);
         if main.is_some_and(|pid| self.trees.run_of(pid) != Some(run)) {
+            self.runs.lose_main(run);
+            self.tell_end(run, pid, status);
+        }
+    }
+
+    /// A main process has ended that was another's child when it was named. Should it have fallen to us meanwhile, it is
+    /// reaped as any other.
+    pub(super) fn on_end_seen(&mut self, run: RunId, pid: Pid) {
+        let is_main =
+            self.runs.get(run).is_some_and(|run| run.main.as_ref().is_some_and(|main| main.pid == pid));
+        if is_main && !self.trees.is_child(pid) {
+            let status = procfs::exit_status(pid).unwrap_or(UNSEEN);
             self.runs.lose_main(run);
             self.tell_end(run, pid, status);
         }

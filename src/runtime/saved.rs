@@ -104,6 +104,10 @@ impl Hands {
         }
         (self.lingering, self.pipes_closed) = (saved.lingering, saved.pipes_closed);
         self.signs.restore(saved.signs, left);
+        let mains: Vec<_> = self.runs.mains().map(|(run, _, pid)| (run, pid)).collect();
+        for (run, pid) in mains {
+            self.watch_end(run, pid);
+        }
         self.held = Held::restore(saved.held, &self.setting.set, left);
         for (run, check) in saved.probes {
             self.probes.start(run, check);

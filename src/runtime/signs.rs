@@ -1,4 +1,5 @@
-//! What units' processes say about themselves: datagrams of `sd_notify` and a newline on a readiness descriptor.
+//! What units' processes say about themselves: datagrams of `sd_notify`, a newline on a readiness descriptor, and that one
+//! has ended that is not our child.
 //!
 //! Every unit has a socket of its own, made before its process, so a datagram says by the socket which unit it is about
 //! and the kernel says who sent it. A sender that has already gone cannot be looked up; it is believed when it had the
@@ -12,10 +13,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::lifecycle::event::{Event, RunId, Sign};
+use crate::lifecycle::event::{Event, Pid, RunId, Sign};
 use crate::os::error::{Doing, Error};
 use crate::os::handover::{self, Left, Luggage};
 use crate::os::notify::{self, Message, NotifySocket, Rights, SavedNotify};
+use crate::os::pidfd::PidFd;
 use crate::os::poll::Poller;
 use crate::os::user::Ids;
 use crate::runtime::kept::{Full, Kept, SavedKept, Which};
@@ -43,6 +45,8 @@ pub(super) enum Said {
     Fact(Event),
     /// About descriptors that it has sent along.
     Rights(UnitName, Rights, Vec<OwnedFd>),
+    /// Nothing: the main process of this run, which was another's child, has ended.
+    Ended(RunId, Pid),
 }
 
 /// As they are left to the next svinit.
@@ -60,6 +64,8 @@ enum Source {
     Descriptor(RunId, io::PipeReader),
     /// One that is kept for this unit.
     Kept(UnitName),
+    /// For the end of the main process of this run.
+    End(RunId, Pid, PidFd),
 }
 
 impl Signs {
@@ -136,7 +142,23 @@ impl Signs {
                 self.let_go(&unit, &Which::Dead(token));
                 Vec::new()
             }
+            Some(Source::End(run, pid, _)) => {
+                let ended = Said::Ended(*run, *pid);
+                self.close(token);
+                vec![ended]
+            }
             None => Vec::new(),
+        }
+    }
+
+    /// From here on it is told when `pid` ends, the main process of `run`; of none, nothing is. On a kernel without such
+    /// descriptors its end is heard of with that of its parent.
+    pub(super) fn watch_end(&mut self, run: RunId, pid: Option<Pid>) {
+        self.close_all(|source| matches!(source, Source::End(of, ..) if *of == run));
+        let Some((pid, pidfd)) = pid.and_then(|pid| Some((pid, PidFd::open(pid).ok()?))) else { return };
+        let token = self.next_token();
+        if self.poller.add(&pidfd, token).is_ok() {
+            self.sources.insert(token, Source::End(run, pid, pidfd));
         }
     }
 
@@ -184,7 +206,8 @@ impl Signs {
             self.sockets.iter().map(|(unit, socket)| (unit.clone(), socket.save(luggage))).collect();
         let descriptors = self.sources.values().filter_map(|source| match source {
             Source::Descriptor(run, reader) => Some((*run, luggage.fd(reader))),
-            Source::Socket(_) | Source::Kept(_) => None,
+            // The last is opened again.
+            Source::Socket(_) | Source::Kept(_) | Source::End(..) => None,
         });
         let descriptors = descriptors.collect();
         SavedSigns { sockets, descriptors, kept: self.kept.save(luggage) }
@@ -215,19 +238,30 @@ impl Signs {
 
     /// The run is over: its descriptor, if it still has one, says nothing any more.
     pub(super) fn end(&mut self, run: RunId) {
-        let is_of_run = |source: &Source| matches!(source, Source::Descriptor(of, _) if *of == run);
+        self.close_all(
+            |source| matches!(source, Source::Descriptor(of, _) | Source::End(of, ..) if *of == run),
+        );
+    }
+
+    fn close_all(&mut self, which: impl Fn(&Source) -> bool) {
         let tokens: Vec<u64> =
-            self.sources.iter().filter(|(_, source)| is_of_run(source)).map(|(token, _)| *token).collect();
+            self.sources.iter().filter(|(_, source)| which(source)).map(|(token, _)| *token).collect();
         for token in tokens {
             self.close(token);
         }
     }
 
     fn close(&mut self, token: u64) {
-        if let Some(Source::Descriptor(_, reader)) = self.sources.remove(&token) {
-            self.have_moved = true;
-            // Closing it would do as well, were there not a copy in a child that is just being made.
-            let _ = self.poller.remove(&reader);
+        // Closing it would do as well, were there not a copy in a child that is just being made.
+        match self.sources.remove(&token) {
+            Some(Source::Descriptor(_, reader)) => {
+                self.have_moved = true;
+                let _ = self.poller.remove(&reader);
+            }
+            Some(Source::End(_, _, pidfd)) => {
+                let _ = self.poller.remove(&pidfd);
+            }
+            Some(Source::Socket(_) | Source::Kept(_)) | None => {}
         }
     }
 

@@ -93,6 +93,33 @@ fn a_child_that_is_named_as_the_main_process_is_the_one_that_counts() {
     assert_eq!(svinit.status("web")["last_exit"]["code"], 7);
 }
 
+/// Its own parent, which lives, is the first to know.
+#[test]
+fn the_end_of_a_named_main_process_is_heard_of_though_it_is_another_s_child() {
+    let named = |parent: &str| {
+        let code = format!(
+            "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1]); child = os.fork()\n\
+             if child:\n  say(f'MAINPID={{child}}\\nREADY=1'); {parent}; time.sleep(600) # 6395\n\
+             signal.sigwait([signal.SIGUSR1]); os._exit(7)"
+        );
+        speaker("restart.policy = \"never\"", &code)
+    };
+    for (parent, code) in [("pass", 7), ("os.waitpid(child, 0)", 255)] {
+        let svinit = Setup::new()
+            .replaceable()
+            .unit("web", &named(parent))
+            .unit("stay", "command = [\"sleep\", \"600\"]");
+        let svinit = svinit.start();
+        let main = svinit.wait_for("web", "ready").unwrap();
+        // Who takes over hears of it as well.
+        assert_eq!(svinit.svctl("upgrade").code, 0, "{}", svinit.output());
+        assert_eq!(svinit.svctl("signal USR1 web").stdout, format!("web: signal sent to pid {main}\n"));
+        svinit.wait_for("web", "failed");
+        assert_eq!(svinit.status("web")["last_exit"]["code"], code, "{}", svinit.output());
+        eventually("its parent is stopped with it", || processes_with("# 6395").is_empty());
+    }
+}
+
 #[test]
 fn a_reload_is_over_when_the_service_says_so_of_this_one() {
     let code = "import signal; now = lambda: time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000\n\

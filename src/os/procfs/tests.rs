@@ -28,6 +28,31 @@ fn a_leader_that_has_ended_while_its_threads_live_is_not_dead() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a child of the test, which it waits for")]
+fn how_another_s_child_has_ended_is_told_as_long_as_nobody_has_taken_note() {
+    use std::process::{Command, Stdio};
+    let ends = |line: &str, wanted: Option<ExitStatus>| {
+        let mut child = Command::new("sh")
+            .args(["-c", &format!("read wait; {line}")])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let pid = Pid(i32::try_from(child.id()).unwrap());
+        assert_eq!(exit_status(pid), None, "it lives");
+        drop(child.stdin.take());
+        while !stat(pid).unwrap().is_dead() {
+            std::thread::yield_now();
+        }
+        assert_eq!(exit_status(pid), wanted);
+        child.wait().unwrap();
+        assert_eq!(exit_status(pid), None, "it is gone");
+    };
+    ends("exit 0", Some(ExitStatus::Code(0)));
+    ends("exit 7", Some(ExitStatus::Code(7)));
+    ends("kill -9 $$", Some(ExitStatus::Signal { number: libc::SIGKILL, core: false }));
+}
+
+#[test]
 fn the_kernel_s_own_texts_are_understood() {
     let stat = stat(own()).unwrap();
     assert!(matches!(stat.state, b'R' | b'S'));
@@ -53,6 +78,7 @@ proptest! {
     #[test]
     fn no_bytes_make_a_parser_panic(text in proptest::collection::vec(any::<u8>(), 0..400)) {
         let _ = parse_stat(&text);
+        let _ = parse_exit(&text);
         let _ = parse_rttime(&text);
         let _ = parse_resident(&text);
         let _ = parse_pids(&text);
