@@ -258,7 +258,13 @@ impl Left {
         for fd in (3..unique.last().copied().unwrap_or(0)).filter(|fd| !unique.contains(fd)) {
             drop(sys::adopt(fd));
         }
-        Self(unique.into_iter().filter_map(|fd| Some((fd, sys::adopt(fd)?))).collect())
+        Self::of(unique.into_iter().map(Kept))
+    }
+
+    /// These, which are nobody's: those of them that are open.
+    #[must_use]
+    pub fn of(named: impl IntoIterator<Item = Kept>) -> Self {
+        Self(named.into_iter().filter_map(|Kept(fd)| Some((fd, sys::adopt(fd)?))).collect())
     }
 
     /// One alone, as it is.
@@ -291,18 +297,6 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_state_is_refused_with_the_reason() {
-        let refused = |bytes: &[u8]| Parcel::parse(bytes, 1).err().unwrap();
-        assert_eq!(refused(b""), "this is no state of svinit");
-        assert_eq!(refused(b"#!/bin/sh\n"), "this is no state of svinit");
-        assert_eq!(refused(b"svinit-state 1 x 0\n"), "this is no state of svinit");
-        assert_eq!(refused(b"svinit-state 1 3 0\nab"), "the state is cut off");
-        assert_eq!(refused(b"svinit-state 1 2 1\nab"), "the state is cut off");
-        let newer = "the state is of format 2, and this svinit reads 1 at most";
-        assert_eq!(refused(b"svinit-state 2 0 0\n"), newer);
-    }
-
-    #[test]
     fn doors_are_found_whatever_else_is_in_the_file() {
         let (one, other) = (io::pipe().unwrap().0, io::pipe().unwrap().0);
         let mut luggage = Luggage::default();
@@ -318,6 +312,18 @@ mod tests {
         for text in [&b""[..], b"svinit-state 1 2 3\n7 8", b"other 1 2 3 7\n", b"svinit-state 1 2 3 1 2\n"] {
             assert_eq!(none(text), [], "{text:?}");
         }
+    }
+
+    #[test]
+    fn what_is_no_state_is_refused_with_the_reason() {
+        let refused = |bytes: &[u8]| Parcel::parse(bytes, 1).err().unwrap();
+        assert_eq!(refused(b""), "this is no state of svinit");
+        assert_eq!(refused(b"#!/bin/sh\n"), "this is no state of svinit");
+        assert_eq!(refused(b"svinit-state 1 x 0\n"), "this is no state of svinit");
+        assert_eq!(refused(b"svinit-state 1 3 0\nab"), "the state is cut off");
+        assert_eq!(refused(b"svinit-state 1 2 1\nab"), "the state is cut off");
+        let newer = "the state is of format 2, and this svinit reads 1 at most";
+        assert_eq!(refused(b"svinit-state 2 0 0\n"), newer);
     }
 
     #[test]

@@ -15,7 +15,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Map, Value};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc;
 use tracing_subscriber::layer::SubscriberExt;
@@ -60,6 +59,7 @@ use crate::runtime::probe::Probes;
 use crate::runtime::safe;
 use crate::runtime::saved::SavedHands;
 use crate::runtime::signals::Role;
+use crate::runtime::unknown::{Unclaimed, Unknown};
 use crate::runtime::upgrade::Surroundings;
 use crate::units::name::UnitName;
 use crate::units::show;
@@ -360,7 +360,8 @@ pub fn assemble(early: Early, mut wishes: Wishes, arrival: Option<Arrival>) -> R
         groups: places,
         before: legacy.as_mut().and_then(|legacy| legacy.before.take()),
         recoveries: legacy.as_mut().map(|legacy| std::mem::take(&mut legacy.recoveries)).unwrap_or_default(),
-        rest: legacy.as_mut().map(|legacy| std::mem::take(&mut legacy.rest)).unwrap_or_default(),
+        unknown: legacy.as_mut().map(|legacy| std::mem::take(&mut legacy.unknown)).unwrap_or_default(),
+        unclaimed: Unclaimed::default(),
     };
     if let Some(legacy) = &mut legacy {
         board.go_on_from(legacy.place.change_id);
@@ -381,6 +382,7 @@ pub fn assemble(early: Early, mut wishes: Wishes, arrival: Option<Arrival>) -> R
         driver.succeed();
         driver.go_on_with_update(std::mem::take(&mut wishes.to_come));
         rejoined = driver.rejoin(std::mem::take(clients), left);
+        driver.keep_unclaimed(left);
     }
     let (control, http) = (control.listener, http.listener);
     Ok(Assembled { driver, handle, control, remote, rejoined, http, traces })
@@ -429,19 +431,20 @@ struct Legacy {
     before: Option<Before>,
     recoveries: Vec<Time>,
     heard: Vec<Event>,
-    rest: Map<String, Value>,
+    unknown: Unknown,
 }
 
 impl Legacy {
     fn of(arrival: Arrival) -> Self {
         let Arrival { how, before, document, parcel, left, heard } = arrival;
-        let Document { header, sources: _, coming: _, machine, hands, logs, place, clients, rest } = document;
+        let Document { header, sources: _, coming: _, machine, hands, logs, place, clients, unknown } =
+            document;
         let Header { version, path, stopped, niceness, upgrades, mut recoveries, .. } = header;
         // It was counted before it failed.
         let upgrades = if matches!(how, How::Return(_)) { upgrades.saturating_sub(1) } else { upgrades };
         if matches!(how, How::Crash(_)) {
             let now = clock::now();
-            recoveries.retain(|at| now.since(*at) <= safe::WINDOW);
+            recoveries.retain(|at| safe::recent(&[*at], now) > 0);
             recoveries.push(now);
         }
         Self {
@@ -461,7 +464,7 @@ impl Legacy {
             before,
             recoveries,
             heard,
-            rest,
+            unknown,
         }
     }
 

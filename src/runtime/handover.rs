@@ -1,14 +1,14 @@
 //! The document that one svinit leaves to the next: everything it knows, in sections, each with an owner.
 //!
 //! Units are in it as the texts that were read, so that the next svinit reads them with its own reader; what they were
-//! expanded with, the environment, it inherits. Sections that it does not know it passes on. A document of a newer format
+//! expanded with, the environment, it inherits. What it does not know it passes on ([`Unknown`]). A document of a newer format
 //! is refused, and with it the program that it was meant for, before anything has changed.
 
 use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::lifecycle::event::Event;
 use crate::lifecycle::saved::Saved;
@@ -22,6 +22,7 @@ use crate::os::own::Given;
 use crate::runtime::clients::SavedClient;
 use crate::runtime::rehearsal::{RESUME, SAFE};
 use crate::runtime::saved::SavedHands;
+use crate::runtime::unknown::Unknown;
 use crate::runtime::upgrade::{SUMMONS_AT, args_behind};
 use crate::units::source::Source;
 
@@ -39,7 +40,7 @@ pub struct Document {
     /// The units, as they were read.
     pub sources: Vec<Source>,
     /// Those that an update was read from which not every unit has taken over: all of them, or none.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub coming: Vec<Source>,
     /// What happens to them.
     pub machine: Saved,
@@ -52,9 +53,9 @@ pub struct Document {
     /// Who waits for the rest of an answer.
     #[serde(default)]
     pub clients: Vec<SavedClient>,
-    /// Sections of a later svinit that went back to this one.
-    #[serde(flatten)]
-    pub rest: Map<String, Value>,
+    /// Of a later svinit.
+    #[serde(skip)]
+    pub unknown: Unknown,
 }
 
 /// Who wrote it.
@@ -149,18 +150,38 @@ impl Document {
     /// In words, what is wrong with it.
     pub fn open(file: OwnedFd) -> Result<(Self, Parcel), String> {
         let parcel = Parcel::open(file, FORMAT)?;
-        let document = serde_json::from_str(&parcel.text)
-            .map_err(|error| format!("the state is not what it should be: {error}"))?;
-        Ok((document, parcel))
+        let document = Self::read(&parcel.text);
+        Ok((document.map_err(|error| format!("the state is not what it should be: {error}"))?, parcel))
+    }
+
+    fn read(text: &str) -> serde_json::Result<Self> {
+        let document: Self = serde_json::from_str(text)?;
+        let known = serde_json::to_string(&document)?;
+        if known == text {
+            return Ok(document);
+        }
+        let (read, known): (Value, Value) = (serde_json::from_str(text)?, serde_json::from_str(&known)?);
+        Ok(Self { unknown: Unknown::between(read, &known), ..document })
+    }
+
+    /// In JSON, with what is not known.
+    fn text(&mut self) -> serde_json::Result<String> {
+        let mut unknown = std::mem::take(&mut self.unknown);
+        if unknown.is_empty() {
+            return serde_json::to_string(self);
+        }
+        let mut value = serde_json::to_value(&*self)?;
+        unknown.fill(&mut value);
+        self.unknown = unknown;
+        Ok(value.to_string())
     }
 
     /// Writes it down with its luggage.
     ///
     /// # Errors
     /// In words: there is no memory or no descriptor left.
-    pub fn pack(&self, luggage: &Luggage) -> Result<OwnedFd, String> {
-        let text =
-            serde_json::to_string(self).map_err(|error| format!("cannot write down the state: {error}"))?;
+    pub fn pack(&mut self, luggage: &Luggage) -> Result<OwnedFd, String> {
+        let text = self.text().map_err(|error| format!("cannot write down the state: {error}"))?;
         luggage.pack(FORMAT, &text).map_err(|error| error.to_string())
     }
 }
@@ -357,12 +378,28 @@ mod tests {
     }
 
     #[test]
-    fn sections_of_a_later_svinit_are_passed_on() {
+    fn what_a_later_svinit_has_written_is_passed_on() {
         let text = Parcel::parse(GOLDEN, FORMAT).unwrap().text;
-        let later = text.replacen('{', "{\"later\":{\"kept\":[1,2]},", 1);
-        let document: Document = serde_json::from_str(&later).unwrap();
-        let again = serde_json::to_string(&document).unwrap();
-        assert!(again.ends_with(",\"later\":{\"kept\":[1,2]}}"), "{again}");
+        let mut later: Value = serde_json::from_str(&text).unwrap();
+        let at =
+            ["", "/header", "/machine", "/machine/units/web", "/machine/common", "/hands/runs/0", "/place"];
+        for (number, at) in at.into_iter().enumerate() {
+            later.pointer_mut(at).unwrap()["later"] = serde_json::json!({ "number": number });
+        }
+        let mut document = Document::read(&later.to_string()).unwrap();
+        let again: Value = serde_json::from_str(&document.text().unwrap()).unwrap();
+        for (number, at) in at.into_iter().enumerate() {
+            assert_eq!(again.pointer(at).unwrap()["later"]["number"], number, "{at} in {again}");
+        }
+    }
+
+    #[test]
+    fn of_what_this_svinit_has_written_it_knows_everything() {
+        let text = Parcel::parse(GOLDEN, FORMAT).unwrap().text;
+        let mut document = Document::read(&text).unwrap();
+        assert_eq!(document.unknown, Unknown::default());
+        let again = document.text().unwrap();
+        assert_eq!(Document::read(&again).unwrap().text().unwrap(), again);
     }
 
     #[test]

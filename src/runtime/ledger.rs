@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use serde::Serialize;
-use serde_json::{Map, Value};
 
 use crate::lifecycle::event::Event;
 use crate::lifecycle::supervisor::Supervisor;
@@ -16,6 +15,7 @@ use crate::os::error::Error;
 use crate::os::handover::{Kept, Luggage};
 use crate::runtime::handover::{FORMAT, Header, Place};
 use crate::runtime::saved::SavedHands;
+use crate::runtime::unknown::Unknown;
 use crate::units::name::UnitName;
 use crate::units::source::Source;
 
@@ -35,8 +35,6 @@ pub(super) struct Ledger {
     number: u64,
     sources: String,
     coming: String,
-    /// Sections of a later svinit, as they are behind the others.
-    rest: String,
     units: BTreeMap<UnitName, String>,
     text: String,
     bytes: Vec<u8>,
@@ -47,17 +45,11 @@ fn words(value: &impl Serialize) -> String {
 }
 
 impl Ledger {
-    /// An empty one for these units, and for what some of them are to be; `rest` is passed on.
-    pub(super) fn new(
-        vault: Vault,
-        sources: &[Source],
-        coming: &[Source],
-        rest: &Map<String, Value>,
-    ) -> Self {
+    /// An empty one for these units, and for what some of them are to be.
+    pub(super) fn new(vault: Vault, sources: &[Source], coming: &[Source]) -> Self {
         let (sources, coming) = (words(&sources), words(&coming));
-        let rest = rest.iter().map(|(name, value)| format!(",{}:{value}", words(name))).collect();
         let (units, text, bytes) = (BTreeMap::new(), String::new(), Vec::new());
-        Self { vault, number: 0, sources, coming, rest, units, text, bytes }
+        Self { vault, number: 0, sources, coming, units, text, bytes }
     }
 
     /// The units are read from these from here on.
@@ -76,13 +68,23 @@ impl Ledger {
         let _ = self.vault.hear(self.number, &words(facts));
     }
 
-    /// Writes down how things are after a turn.
+    /// Writes down how things are after a turn, with what is `unknown`.
     ///
     /// # Errors
     /// There is no memory: what was written before stays.
-    pub(super) fn write(&mut self, machine: &mut Supervisor, turn: &Turn) -> Result<(), Error> {
+    pub(super) fn write(
+        &mut self,
+        machine: &mut Supervisor,
+        turn: &Turn,
+        unknown: &mut Unknown,
+    ) -> Result<(), Error> {
         for name in machine.take_unsaved() {
-            match machine.save_unit(&name).map(|unit| words(&unit)) {
+            let path = ["machine", "units", name.as_str()];
+            let unit = machine.save_unit(&name).map(|unit| unknown.words(&path, &unit));
+            if unit.is_none() {
+                unknown.forget(&path);
+            }
+            match unit {
                 Some(unit) => self.units.insert(name, unit),
                 None => self.units.remove(&name),
             };
@@ -93,7 +95,7 @@ impl Ledger {
             text.push_str(start);
             text.push_str(value);
         };
-        section("{\"header\":", &words(&turn.header));
+        section("{\"header\":", &unknown.words(&["header"], &turn.header));
         section(",\"sources\":", &self.sources);
         section(",\"coming\":", &self.coming);
         let mut start = ",\"machine\":{\"units\":{\"";
@@ -102,11 +104,12 @@ impl Ledger {
             section("\":", unit);
             start = ",\"";
         }
-        section("},\"common\":", &words(&machine.save_common()));
-        section("},\"hands\":", &words(&turn.hands));
-        section(",\"logs\":", &words(&turn.logs));
-        section(",\"place\":", &words(&turn.place));
-        section(&self.rest, "}");
+        section("},\"common\":", &unknown.words(&["machine", "common"], &machine.save_common()));
+        section(&unknown.members_behind(&["machine"]), "},\"hands\":");
+        section(&unknown.words(&["hands"], &turn.hands), ",\"logs\":");
+        section(&unknown.words(&["logs"], &turn.logs), ",\"place\":");
+        section(&unknown.words(&["place"], &turn.place), &unknown.members_behind(&[]));
+        section("}", "");
         turn.luggage.write_into(FORMAT, &self.text, &mut self.bytes);
         self.vault.put(&self.bytes, &turn.luggage)?;
         self.number += 1;

@@ -33,6 +33,7 @@ mod schedule;
 pub mod signals;
 mod signs;
 mod spawning;
+mod unknown;
 pub mod update;
 pub mod upgrade;
 mod usage;

@@ -19,7 +19,7 @@ use crate::os::binary::Binary;
 use crate::os::cgroup::{Cgroups, Places};
 use crate::os::clock;
 use crate::os::crash::Vault;
-use crate::os::handover::{Luggage, execute};
+use crate::os::handover::{Left, Luggage, execute};
 use crate::os::haste;
 use crate::runtime::clients::Clients;
 use crate::runtime::driver::Driver;
@@ -27,6 +27,7 @@ use crate::runtime::handle::{Extent, JobNumbers, Upgrade, UpgradeNote};
 use crate::runtime::handover::{Before, Document, Fit, Header, Place, Summons, VERSION};
 use crate::runtime::ledger::{Ledger, Turn};
 use crate::runtime::rehearsal::{RECOVER, RESUME, Rehearsal, SAFE, SELFTEST};
+use crate::runtime::unknown::{Unclaimed, Unknown};
 use crate::units::source::Source;
 use crate::units::spec::LogLevel;
 
@@ -64,8 +65,10 @@ pub(super) struct Surroundings {
     pub(super) before: Option<Before>,
     /// When svinit went on after faults of its own.
     pub(super) recoveries: Vec<Time>,
-    /// Sections of the document that this svinit does not know.
-    pub(super) rest: serde_json::Map<String, serde_json::Value>,
+    /// What a later svinit knew.
+    pub(super) unknown: Unknown,
+    /// And the descriptors that this is about.
+    pub(super) unclaimed: Unclaimed,
 }
 
 /// Who is to be told what came of it.
@@ -156,7 +159,7 @@ impl Driver {
         }
         let own = self.surroundings.program.as_ref().ok_or("there is no /proc to find the program by")?;
         let program = own.on_disk().map_err(|error| error.to_string())?;
-        let (document, luggage) = self.document().ok_or("there is no /proc to find the program by")?;
+        let (mut document, luggage) = self.document().ok_or("there is no /proc to find the program by")?;
         let state = document.pack(&luggage)?;
         self.hands.rehearse(&program, state).map_err(|error| error.to_string())?;
         Ok(program)
@@ -297,14 +300,18 @@ impl Driver {
         match opened {
             Ok(vault) => {
                 self.supervisor.nothing_is_saved();
-                let rest = &self.surroundings.rest;
-                self.ledger = Some(Ledger::new(vault, &self.texts(), &self.texts_to_come(), rest));
+                self.ledger = Some(Ledger::new(vault, &self.texts(), &self.texts_to_come()));
             }
             Err(error) => self.hands.pump.say(None, LogLevel::Warn, &error.to_string()),
         }
         self.keep_current();
         // There is a state of our own from here on.
         self.surroundings.before = None;
+    }
+
+    /// Of what is left when everything has been taken over, what only a later svinit knows the use of stays open.
+    pub(super) fn keep_unclaimed(&mut self, left: &mut Left) {
+        self.surroundings.unclaimed = Unclaimed::of(&self.surroundings.unknown, left);
     }
 
     /// Writes down how things are, when something has changed.
@@ -320,7 +327,8 @@ impl Driver {
             header.kept = luggage.fds();
             header.heard = Some(heard);
             // Without memory the state before stays, which is the best that there is then.
-            let _ = ledger.write(&mut self.supervisor, &Turn { header, place, hands, logs, luggage });
+            let turn = Turn { header, place, hands, logs, luggage };
+            let _ = ledger.write(&mut self.supervisor, &turn, &mut self.surroundings.unknown);
         }
         self.ledger = Some(ledger);
     }
