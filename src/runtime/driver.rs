@@ -196,9 +196,11 @@ impl Driver {
             self.hear();
             self.step();
             self.publish();
-            self.has_moved |= self.hands.take_moved();
-            if std::mem::take(&mut self.has_moved) {
+            let is_told = std::mem::take(&mut self.has_moved);
+            if is_told {
                 Fault::strike();
+            }
+            if self.hands.take_moved() | is_told {
                 self.keep_current();
             }
             self.settle().await;

@@ -26,7 +26,7 @@ fn setup() -> Setup {
 }
 
 /// Another svinit takes over, in one of the [`WAYS`].
-fn succeed(svinit: &Svinit, how: &str) {
+pub(crate) fn succeed(svinit: &Svinit, how: &str) {
     if how == "upgrade" {
         return upgrade(svinit);
     }

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use crate::fixture::{Setup, Svinit, both, eventually, processes_with, rounds};
 
@@ -111,10 +112,7 @@ fn the_fourth_crash_within_a_minute_leads_to_safe_mode_which_stops_all_on_term()
     svinit.wait_for_line("safe mode: services go on, nothing is restarted");
     let answer = svinit.svctl("status");
     assert!(answer.code != 0 && answer.stderr.contains("is in safe mode"), "{answer:?}");
-    let mut health = String::new();
-    let mut stream = std::net::TcpStream::connect(http).unwrap();
-    std::io::Write::write_all(&mut stream, b"GET /health HTTP/1.0\r\n\r\n").unwrap();
-    stream.read_to_string(&mut health).unwrap();
+    let health = health(&http);
     assert!(health.starts_with("HTTP/1.1 503 ") && health.contains("degraded: "), "{health}");
     // Lines are passed on, and who ends is reaped.
     fs::write(svinit.path("go"), "").unwrap();
@@ -127,6 +125,106 @@ fn the_fourth_crash_within_a_minute_leads_to_safe_mode_which_stops_all_on_term()
     svinit.signal("TERM");
     assert_eq!(svinit.wait_for_end(), 1, "{}", svinit.output());
     assert_eq!(processes_with("sleep 6177"), [] as [i32; 0]);
+}
+
+/// The files in memory that hold the state of svinit.
+fn states(pid: i32) -> Vec<PathBuf> {
+    let all = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten().map(|entry| entry.path());
+    let is_state = |path: &PathBuf| {
+        fs::read_link(path).is_ok_and(|to| to.to_string_lossy().contains("memfd:svinit-state"))
+            && fs::read(path).is_ok_and(|bytes| bytes.starts_with(b"svinit-state "))
+    };
+    all.filter(is_state).collect()
+}
+
+#[test]
+fn a_state_that_cannot_be_read_leads_to_safe_mode_that_answers_and_stops_all() {
+    let Some(setup) = Setup::new().pid1() else { return };
+    let svinit = faulty(setup).http().unit("web", r#"command = ["sleep", "6181"]"#).start();
+    svinit.wait_for("web", "ready");
+    let (http, pid) = (svinit.http(), svinit.pid());
+    let states = states(pid);
+    assert!(!states.is_empty(), "they are found");
+    for path in &states {
+        let mut bytes = fs::read(path).unwrap();
+        let head = bytes.iter().position(|byte| *byte == b'\n').unwrap();
+        bytes[head + 1..].fill(b'x');
+        fs::write(path, bytes).unwrap();
+    }
+    crash(&svinit, "segv");
+    svinit.wait_for_line("the state is not what it should be");
+    assert!(svinit.output().contains("safe mode: services go on, nothing is restarted"));
+    let answer = svinit.svctl("status");
+    assert!(answer.code != 0 && answer.stderr.contains("is in safe mode"), "{answer:?}");
+    let health = health(&http);
+    assert!(health.starts_with("HTTP/1.1 503 ") && health.contains("degraded: "), "{health}");
+    assert_eq!(processes_with("sleep 6181").len(), 1);
+    svinit.signal("TERM");
+    assert_eq!(svinit.wait_for_end(), 1, "{}", svinit.output());
+    assert_eq!(processes_with("sleep 6181"), [] as [i32; 0]);
+}
+
+fn health(http: &str) -> String {
+    let mut health = String::new();
+    let mut stream = std::net::TcpStream::connect(http).unwrap();
+    std::io::Write::write_all(&mut stream, b"GET /health HTTP/1.0\r\n\r\n").unwrap();
+    stream.read_to_string(&mut health).unwrap();
+    health
+}
+
+/// As it would be if a svinit that knows more had written it.
+fn add_what_is_unknown(state: &Path) {
+    let bytes = fs::read(state).unwrap();
+    let (mut text, rest) = parse(&bytes);
+    for at in PLACES {
+        text.pointer_mut(at).unwrap_or_else(|| panic!("there is no {at}"))["later"] = at.into();
+    }
+    let text = text.to_string();
+    let head = format!("svinit-state 1 {} {}\n", text.len(), rest.len());
+    fs::write(state, [head.as_bytes(), text.as_bytes(), rest].concat()).unwrap();
+}
+
+const PLACES: [&str; 8] =
+    ["", "/header", "/machine", "/machine/units/web", "/machine/common", "/hands/runs/0", "/logs", "/place"];
+
+/// What is in a file of the state: the text, and the bytes behind it.
+fn parse(bytes: &[u8]) -> (serde_json::Value, &[u8]) {
+    let at = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    let head = std::str::from_utf8(&bytes[..at]).unwrap();
+    let numbers: Vec<usize> = head.split_whitespace().skip(2).map(|word| word.parse().unwrap()).collect();
+    let (text, rest) = bytes[at..].split_at(numbers[0]);
+    (serde_json::from_slice(text).unwrap(), &rest[..numbers[1]])
+}
+
+/// Where the newest state of svinit says what this one does not know.
+fn unknown_in(svinit: &Svinit) -> Vec<&'static str> {
+    let texts = states(svinit.pid()).into_iter().map(|path| parse(&fs::read(path).unwrap()).0);
+    let newest = texts.max_by_key(|text| text["header"]["heard"][1].as_u64()).unwrap();
+    let is_there = |at: &&str| newest.pointer(at).is_some_and(|value| value["later"].as_str() == Some(at));
+    PLACES.into_iter().filter(is_there).collect()
+}
+
+#[test]
+fn what_only_a_later_svinit_knows_survives_crashes_and_upgrades() {
+    let svinit = faulty(Setup::new())
+        .replaceable()
+        .unit("web", r#"command = ["sleep", "600"]"#)
+        .unit("other", r#"command = ["sleep", "600"]"#)
+        .start();
+    let web = svinit.wait_for("web", "ready");
+    svinit.wait_for("other", "ready");
+    states(svinit.pid()).iter().for_each(|state| add_what_is_unknown(state));
+    crash(&svinit, "segv");
+    eventually("svinit goes on", || recoveries(&svinit) == 1);
+    assert_eq!(svinit.wait_for("web", "ready"), web);
+    assert_eq!(unknown_in(&svinit), PLACES);
+    assert_eq!(svinit.svctl("upgrade").code, 0, "{}", svinit.output());
+    assert_eq!(svinit.wait_for("web", "ready"), web);
+    assert_eq!(unknown_in(&svinit), PLACES);
+    // What was said of a run goes with it.
+    assert_eq!(svinit.svctl("restart web other").code, 0);
+    let others: Vec<&str> = PLACES.into_iter().filter(|at| *at != "/hands/runs/0").collect();
+    assert_eq!(unknown_in(&svinit), others);
 }
 
 /// Whatever it was that kept svinit from going on, it does not end with all that it looks after.
@@ -170,6 +268,7 @@ fn what_was_heard_in_the_turn_of_a_crash_is_heard_again() {
         let svinit = faulty(setup).unit("web", "command = [\"sleep\", \"6391\"]").start();
         let web = svinit.wait_for("web", "ready").unwrap();
         // Its number here, which is another where svinit is PID 1.
+        eventually("it is executed", || processes_with("sleep 6391").len() == 1);
         let [old] = processes_with("sleep 6391")[..] else { panic!("one process: {}", svinit.output()) };
         arm(&svinit);
         crate::fixture::kill(old, "KILL");
@@ -188,8 +287,10 @@ fn what_was_heard_in_the_turn_of_a_crash_is_heard_again() {
             "{status}"
         );
         // The one that was made in that turn is gone.
-        let living = processes_with("sleep 6391");
-        assert!(living.len() == 1 && living != [old], "{living:?}, after {old}");
+        eventually("the other one is the only one", || {
+            let living = processes_with("sleep 6391");
+            living.len() == 1 && living != [old]
+        });
     });
 }
 

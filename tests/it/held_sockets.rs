@@ -621,3 +621,24 @@ fn a_check_tells_who_is_in_the_way_here_and_not_of_svinits_own() {
         svinit.svctl_args(&["check", "--here", path.to_str().unwrap()]).stdout.contains("address in use")
     );
 }
+
+#[test]
+fn as_many_connections_wait_as_backlog_says() {
+    // tcp(7), `struct tcp_info`: of one that listens, `tcpi_sacked` is the length of its queue at most.
+    let code = "import os, socket, struct, sys, time\n\
+                for fd, name in zip(range(3, 6), os.environ['LISTEN_FDNAMES'].split(':')):\n  \
+                  info = socket.socket(fileno=fd).getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)\n  \
+                  print(name, struct.unpack_from('I', info, 28)[0], flush=True)\n\
+                time.sleep(600)";
+    let (few, more, usual) = (address(), address(), address());
+    let keys = format!(
+        "[sockets]\nusual = \"{usual}\"\n[sockets.few]\naddress = \"{few}\"\nbacklog = 7\n\
+         [sockets.more]\naddress = \"{more}\"\nbacklog = 300\n"
+    );
+    let svinit =
+        Setup::new().unit("web", &format!("command = [\"python3\", \"-c\", {code:?}]\n{keys}")).start();
+    let most: u32 = fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap().trim().parse().unwrap();
+    for (name, wanted) in [("few", 7), ("more", 300), ("usual", 4096)] {
+        svinit.wait_for_line(&format!("web | {name} {}", most.min(wanted)));
+    }
+}

@@ -65,10 +65,16 @@ fn one_whose_other_end_is_closed_comes_back_only_where_that_is_wanted() {
                   for how in ['FDNAME=goes', 'FDNAME=stays\\nFDPOLL=0']:\n    \
                     a, b = os.pipe(); os.write(b, b'the rest'); os.close(b); say('FDSTORE=1\\n' + how, [a])\n\
                 say('READY=1'); time.sleep(600)";
-    let svinit = Setup::new().unit("web", &speaker("", code)).start();
-    svinit.wait_for("web", "ready");
-    assert_eq!(svinit.svctl("restart web").code, 0);
-    svinit.wait_for_line("web | found ['stays'] the rest");
+    for how in ["", "upgrade", "crash"] {
+        let setup = Setup::new().replaceable().env("SVINIT_FAULTS", "1");
+        let svinit = setup.unit("web", &speaker("", code)).start();
+        svinit.wait_for("web", "ready");
+        if !how.is_empty() {
+            crate::carried::succeed(&svinit, how);
+        }
+        assert_eq!(svinit.svctl("restart web").code, 0);
+        svinit.wait_for_line("web | found ['stays'] the rest");
+    }
 }
 
 #[test]

@@ -293,6 +293,23 @@ fn a_program_that_cannot_take_over_is_refused_and_nothing_has_changed() {
 }
 
 #[test]
+fn an_older_svinit_is_refused_and_nothing_has_changed() {
+    let svinit = Setup::new()
+        .replaceable()
+        .env("SVINIT_FAULTS", "older")
+        .unit("web", r#"command = ["sleep", "600"]"#)
+        .start();
+    let web = svinit.wait_for("web", "ready");
+    for words in ["upgrade", "upgrade --check"] {
+        let answer = svinit.svctl(words);
+        let why = format!("it is svinit 0.0.0, and {} runs here", env!("CARGO_PKG_VERSION"));
+        assert!(answer.code == 1 && answer.stderr.contains(&why), "{answer:?}");
+    }
+    assert_eq!(svinit.get("/v1/supervisor")["upgrades"], 0);
+    assert_eq!(svinit.wait_for("web", "ready"), web);
+}
+
+#[test]
 fn usr2_upgrades_and_a_lone_command_gets_it_for_itself() {
     let svinit = Setup::new().replaceable().unit("web", r#"command = ["sleep", "600"]"#).start();
     let web = svinit.wait_for("web", "ready");
@@ -322,6 +339,28 @@ fn term_at_any_moment_of_an_upgrade_is_an_orderly_end() {
         client.wait().unwrap();
         assert_eq!(processes_with(&format!("sleep {mark}")), [] as [i32; 0], "round {round}");
     }
+}
+
+#[test]
+fn other_signals_at_any_moment_of_an_upgrade_are_acted_upon() {
+    let unit = |text: &str| format!("description = \"{text}\"\ncommand = [\"sleep\", \"600\"]");
+    let svinit = Setup::new().replaceable().unit("web", &unit("first")).start();
+    let web = svinit.wait_for("web", "ready");
+    for round in 0..rounds(8) {
+        let text = format!("round {round}");
+        fs::write(svinit.path("units/web.toml"), unit(&text)).unwrap();
+        let mut client = waiting(&svinit, &["upgrade"]);
+        let pause = Duration::from_millis(25 * u64::try_from(round).unwrap());
+        let _ = std::sync::mpsc::channel::<()>().1.recv_timeout(pause);
+        svinit.signal("HUP");
+        svinit.signal("USR1");
+        assert!(client.wait().unwrap().success(), "{}", svinit.output());
+        for done in ["update by SIGHUP: web changes", "log files opened again (SIGUSR1)"] {
+            eventually(done, || svinit.output().matches(done).count() == round + 1);
+        }
+    }
+    assert_eq!(svinit.wait_for("web", "ready"), web);
+    assert_eq!(svinit.get("/v1/supervisor")["upgrades"], rounds(8));
 }
 
 #[test]

@@ -71,10 +71,7 @@ fn take_over(options: Options, summons: &Summons, is_crash: bool) -> Exit {
         }
     };
     let here = if is_crash { "recovery" } else { "takeover" };
-    if !matches!(arrival.how, How::Return(_))
-        && std::env::var_os("SVINIT_FAULTS").is_some_and(|at| at == here)
-    {
-        // For the test of what follows.
+    if !matches!(arrival.how, How::Return(_)) && is_asked_for(here) {
         Fault::Panic.make();
     }
     match boot::or_fault(boot::early(), true) {
@@ -82,6 +79,11 @@ fn take_over(options: Options, summons: &Summons, is_crash: bool) -> Exit {
         Ok(early) => supervise(early, wishes, Some(arrival)),
         Err(error) => refuse(&error),
     }
+}
+
+/// This is to go wrong, for the test of what follows.
+fn is_asked_for(fault: &str) -> bool {
+    std::env::var_os("SVINIT_FAULTS").is_some_and(|asked| asked == fault)
 }
 
 /// svinit crashed again before it could go on.
@@ -147,7 +149,8 @@ fn selftest(options: Options, summons: &Summons) -> Exit {
     let tested = state.and_then(Document::open).and_then(|(document, _)| {
         let wishes = read_again(options, &document, &Posture::look(), Unread::IsAnError)?;
         token(&wishes.daemon)?;
-        Ok(Fit { svinit: VERSION.to_owned(), format: FORMAT, units: wishes.set.units.len() })
+        let svinit = if is_asked_for("older") { "0.0.0" } else { VERSION };
+        Ok(Fit { svinit: svinit.to_owned(), format: FORMAT, units: wishes.set.units.len() })
     });
     match tested {
         Ok(fit) => {
