@@ -189,6 +189,7 @@ pub(crate) fn check(file: &UnitFile, is_oneshot: bool, reader: &mut Reader<'_>) 
             help,
         );
     }
+    check_shell(file, reader);
     if let Some(more) = sockets.get(SOCKETS_MAX) {
         reader.error(more.at, format!("a unit has at most {SOCKETS_MAX} sockets"));
     }
@@ -212,6 +213,34 @@ pub(crate) fn check(file: &UnitFile, is_oneshot: bool, reader: &mut Reader<'_>) 
             warn_of_check(name, at, reader);
         }
     }
+}
+
+/// A shell that stays is the process that `LISTEN_PID` names, and the program that it starts is not.
+fn check_shell(file: &UnitFile, reader: &mut Reader<'_>) {
+    let written = match (&file.shell, &file.command) {
+        (Key { value: Some(line), at: Some(at) }, _) => Some((line, *at)),
+        (_, Key { value: Some(argv), at: Some(at) }) => shell_line(&argv.0).map(|line| (line, *at)),
+        _ => None,
+    };
+    if let Some((line, at)) = written
+        && !file.sockets.0.is_empty()
+        && !line.split(|c: char| c.is_whitespace() || ";&|(){}".contains(c)).any(|word| word == "exec")
+        && !NUMBERED.iter().any(|sign| line.contains(sign))
+    {
+        let message = "LISTEN_PID names the shell, so the program that it starts may find no [sockets]";
+        reader.warning(at, message, "write exec in front of the program");
+    }
+}
+
+/// Signs that a program is told the number of its descriptor, and so does not ask for `LISTEN_PID`.
+const NUMBERED: [&str; 5] = ["--fd", "fd://", "fd@", "/dev/fd/", "NGINX="];
+
+/// The line that a command gives to a shell.
+fn shell_line(argv: &[String]) -> Option<&String> {
+    let [program, flag, line, ..] = argv else { return None };
+    let name = program.rsplit('/').next().unwrap_or_default();
+    let is_line = flag.starts_with('-') && !flag.starts_with("--") && flag.ends_with('c');
+    (["sh", "ash", "bash", "dash", "ksh", "zsh"].contains(&name) && is_line).then_some(line)
 }
 
 /// Keys that mean nothing for a socket of this kind.

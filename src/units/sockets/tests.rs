@@ -290,3 +290,28 @@ fn a_daemon_that_forks_is_warned_that_it_finds_none() {
     assert!(said.contains("never the process that LISTEN_PID names: it finds no [sockets]"), "{said}");
     assert!(good(&unit.replace("type = 'forking'\npid_file = '/run/x.pid'\n", "")).warnings.is_empty());
 }
+
+#[test]
+fn a_shell_that_stays_is_warned_of_and_one_that_makes_room_is_not() {
+    let said = |command: &str| {
+        let text = format!("== web.toml\n{command}\n[sockets]\nhttp = '127.0.0.1:80'\n");
+        good(&text).warnings.iter().map(|problem| format!("{problem}\n")).collect::<String>()
+    };
+    assert_snapshot!(said("shell = 'cd /app; serve'"), @r"
+    web.toml:1:9: warning: LISTEN_PID names the shell, so the program that it starts may find no [sockets]; write exec in front of the program
+      1 | shell = 'cd /app; serve'
+        |         ^^^^^^^^^^^^^^^^
+    ");
+    let told = said("command = ['/bin/bash', '-ec', 'serve']");
+    assert!(told.starts_with("web.toml:1:11: warning: LISTEN_PID names the shell"), "{told}");
+    for sound in [
+        "shell = 'exec serve'",
+        "shell = 'cd /app && exec serve'",
+        "shell = 'uvicorn --fd 3 app'",
+        "command = ['sh', '-c', 'umask 2;exec serve']",
+        "command = ['serve', '-c', 'x']",
+    ] {
+        assert_eq!(said(sound), "", "{sound}");
+    }
+    assert!(good("== web.toml\nshell = 'serve'").warnings.is_empty(), "without sockets it is no matter");
+}
