@@ -6,15 +6,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use self::listening::Listening;
 use crate::units::file::{KindWord, UnitFile};
 use crate::units::links::Drawn;
 use crate::units::name::{INSTANCES_MAX, UnitName};
 use crate::units::overlay::View;
+use crate::units::problem::quoted;
 use crate::units::sockets;
 use crate::units::source::{Place, Source};
 use crate::units::spec::{HostPort, HttpUrl, Instance, Stdin, UnitSet, UnitSpec};
 use crate::units::table::{Field, Key, Keys, Reader};
 use crate::units::value::{AbsolutePath, Choice, Int};
+
+mod listening;
 
 /// The units that a file makes: itself, if it says nothing of instances, or so many as it, or `scale`, says. One that is
 /// kept for a single instance makes that.
@@ -69,6 +73,16 @@ fn check_kind(file: &UnitFile, reader: &mut Reader<'_>) {
 
 /// `one` and `other` differ in nothing but their number.
 fn check_pair(one: &Drawn, other: &Drawn, reader: &mut Reader<'_>) {
+    // Who is told of the check is told enough.
+    if !check_asked(one, other, reader) {
+        check_listening(one, other, reader);
+    }
+    check_files(one, other, reader);
+}
+
+/// Where both are asked whether they are up and well. Says whether that is an address that only one of them can have.
+fn check_asked(one: &Drawn, other: &Drawn, reader: &mut Reader<'_>) -> bool {
+    let mut is_fixed = false;
     let (ready, others) = (&one.file.ready.keys, &other.file.ready.keys);
     let url = |to: &HttpUrl| sockets::is_shared_at(one, &to.at);
     let address = |to: &HostPort| sockets::is_shared_at(one, to);
@@ -89,6 +103,7 @@ fn check_pair(one: &Drawn, other: &Drawn, reader: &mut Reader<'_>) {
             reader.error_with_help(at, message, help);
         } else {
             fixed(at, reader);
+            is_fixed = true;
         }
     }
     let (health, others) = (&one.file.health.keys, &other.file.health.keys);
@@ -106,8 +121,38 @@ fn check_pair(one: &Drawn, other: &Drawn, reader: &mut Reader<'_>) {
             reader.warning(at, message, help);
         } else {
             fixed(at, reader);
+            is_fixed = true;
         }
     }
+    is_fixed
+}
+
+/// Where both seem to listen, which one of them only can.
+fn check_listening(one: &Drawn, other: &Drawn, reader: &mut Reader<'_>) {
+    let command = |unit: &Drawn| {
+        let file = &unit.file;
+        let by_words = file.command.value.as_ref().and_then(|argv| listening::of_command(&argv.0));
+        by_words.or_else(|| file.shell.value.as_deref().and_then(listening::of_line))
+    };
+    let at = one.file.command.at.or(one.file.shell.at);
+    let mut found: Vec<_> =
+        command(one).filter(|found| command(other).as_ref() == Some(found)).zip(at).into_iter().collect();
+    let others = listening::of_variables(&other.file.environment.0);
+    let variables = listening::of_variables(&one.file.environment.0).into_iter();
+    found.extend(variables.filter(|found| others.contains(found)));
+    for (Listening { text, port }, at) in found {
+        if !sockets::has_port(one, port) {
+            let message =
+                format!("all instances seem to listen at {}, which one of them only can", quoted(&text));
+            let help = "hold it in [sockets], which they share, write the port with ${SVINIT_INSTANCE}, \
+                        as in 800${SVINIT_INSTANCE}, or have the program share it (--reuse-port)";
+            reader.warning(at, message, help);
+        }
+    }
+}
+
+/// Files that would be those of both.
+fn check_files(one: &Drawn, other: &Drawn, reader: &mut Reader<'_>) {
     let files = [
         (
             same(&one.file.ready.keys.file, &other.file.ready.keys.file, |_| false),

@@ -382,6 +382,12 @@ pub(crate) fn is_shared_path(unit: &Drawn, to: &std::path::Path) -> bool {
     unit.file.sockets.0.iter().any(|written| one_for_all(unit, written) && is_at(written))
 }
 
+/// Whether svinit holds a socket with this port for the unit.
+pub(crate) fn has_port(unit: &Drawn, port: u16) -> bool {
+    let is_it = |written: &Written| matches!(&written.keys.address.value, Some(SocketAddress::Inet(at)) if at.port() == port);
+    unit.file.sockets.0.iter().any(is_it)
+}
+
 fn place(written: &Written) -> Place {
     written.keys.address.at.unwrap_or(written.at)
 }

@@ -19,7 +19,7 @@ fn good(files: &[(&str, &str)]) -> Reading {
 
 fn said(files: &[(&str, &str)]) -> String {
     match read(&sources(files), &|_| None) {
-        Ok(reading) => reading.warnings.iter().map(ToString::to_string).collect(),
+        Ok(reading) => reading.warnings.iter().map(|problem| format!("{problem}\n")).collect(),
         Err(problems) => problems.to_string(),
     }
 }
@@ -209,4 +209,31 @@ fn other_mistakes_about_instances_are_told() {
         ("db", "command = 'a'\ninstances = 2\nafter = ['web']"),
     ]);
     assert_eq!(circle.matches("in a circle: db after web, web after db").count(), 1, "{circle}");
+}
+
+#[test]
+fn a_port_that_one_instance_only_can_have_is_warned_of() {
+    let text = "command = ['gunicorn', '-b', '0.0.0.0:8000', 'app']\ninstances = 3\nenvironment = { PORT = '8080', PGPORT = '5432' }";
+    assert_snapshot!(said(&[("web", text)]), @r#"
+    web.toml:1:11: warning: all instances seem to listen at "0.0.0.0:8000", which one of them only can; hold it in [sockets], which they share, write the port with ${SVINIT_INSTANCE}, as in 800${SVINIT_INSTANCE}, or have the program share it (--reuse-port)
+      1 | command = ['gunicorn', '-b', '0.0.0.0:8000', 'app']
+        |           ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+    web.toml:3:17: warning: all instances seem to listen at "8080", which one of them only can; hold it in [sockets], which they share, write the port with ${SVINIT_INSTANCE}, as in 800${SVINIT_INSTANCE}, or have the program share it (--reuse-port)
+      3 | environment = { PORT = '8080', PGPORT = '5432' }
+        |                 ^^^^
+    "#);
+    let shell = "shell = 'exec serve --port 8000'\ninstances = 2";
+    assert!(
+        said(&[("web", shell)])
+            .starts_with("web.toml:1:9: warning: all instances seem to listen at \"8000\"")
+    );
+    for sound in [
+        text.replace("instances = 3", "instances = 1"),
+        text.replace("8000", "800${SVINIT_INSTANCE}").replace("8080", "808${SVINIT_INSTANCE}"),
+        text.replace("PORT = '8080', ", "") + "\nsockets.http = '0.0.0.0:8000'",
+        text.replace("PORT = '8080', ", "").replace("'-b'", "'--reuse-port', '-b'"),
+        shell.replace("--port 8000", "--queue 8000"),
+    ] {
+        assert_eq!(said(&[("web", &sound)]), "", "{sound}");
+    }
 }
