@@ -72,7 +72,7 @@ pub struct UnitStatus {
     /// Its files are not what is in force: `svctl update --dry-run` says how they differ.
     #[serde(default)]
     pub changed_on_disk: bool,
-    /// Addresses of the sockets that are held for it, by name.
+    /// Addresses of the sockets that are held for it, by name; one for messages says so, as in `0.0.0.0:53 (UDP)`.
     #[serde(default)]
     pub sockets: BTreeMap<String, String>,
     /// If it is run by the clock.

@@ -128,7 +128,7 @@ pub(crate) fn log_line(line: &Line) -> LogLine {
 }
 
 fn sockets(spec: &UnitSpec) -> BTreeMap<String, String> {
-    spec.sockets.iter().map(|socket| (socket.name.clone(), socket.address.to_string())).collect()
+    spec.sockets.iter().map(|socket| (socket.name.clone(), socket.to_string())).collect()
 }
 
 fn last_exit(info: &Info, exit: state::LastExit) -> LastExit {

@@ -148,7 +148,10 @@ pub fn only(from: &UnitSet, to: &UnitSet, names: &BTreeSet<UnitName>) -> Result<
                 let is_shared = spec.group().is_some() && spec.group() == other.group();
                 other.name > spec.name
                     && !is_shared
-                    && other.sockets.iter().any(|held| held.address == socket.address && !held.reuse_port)
+                    && other
+                        .sockets
+                        .iter()
+                        .any(|held| held.clashes(socket) && !(held.reuse_port && socket.reuse_port))
             });
             if let Some(holder) = holder {
                 let (one, two) = (&spec.name, &holder.name);

@@ -115,6 +115,15 @@ impl SocketAddress {
     }
 }
 
+impl SocketSpec {
+    /// Whether both cannot be open at the same time, unless both share their port.
+    #[must_use]
+    pub fn clashes(&self, other: &Self) -> bool {
+        let own = (self.r#type, self.v6only);
+        self.address.clashes(own, &other.address, (other.r#type, other.v6only))
+    }
+}
+
 /// Whether a socket at `own` gets what is sent to `other`.
 pub(crate) fn takes(own: IpAddr, v6only: bool, other: IpAddr) -> bool {
     match (own, other) {

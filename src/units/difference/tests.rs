@@ -123,3 +123,13 @@ fn some_units_can_be_taken_over_alone_if_they_fit() {
     assert_eq!(only(&["b", "d"]).unwrap().units.len(), 3);
     assert_eq!(only(&["a", "b", "d"]).unwrap(), new);
 }
+
+#[test]
+fn a_port_for_messages_is_in_the_way_of_none_for_connections() {
+    let socket = |rest: &str| format!("command = 'x'\nsockets.one = {{ address = '127.0.0.1:53'{rest} }}");
+    let old = set(&[("a", &socket("")), ("b", "command = 'x'")]);
+    let moved = |rest: &str| set(&[("a", "command = 'x'"), ("b", &socket(rest))]);
+    let only = |new: &UnitSet| only(&old, new, &[name("b")].into());
+    assert!(only(&moved("")).unwrap_err().contains("a and b would both hold 127.0.0.1:53: update both"));
+    assert!(only(&moved(", type = 'datagram'")).is_ok());
+}
