@@ -33,9 +33,17 @@ impl Error {
     }
 }
 
+impl Error {
+    /// "cannot DOING: CAUSE", for who tells the remedy in another way.
+    #[must_use]
+    pub fn without_remedy(&self) -> String {
+        format!("cannot {}: {}", self.doing, cause(&self.source))
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot {}: {}", self.doing, cause(&self.source))?;
+        f.write_str(&self.without_remedy())?;
         match self.remedy {
             Some(remedy) => write!(f, " ({remedy})"),
             None => Ok(()),

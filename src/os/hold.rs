@@ -82,10 +82,10 @@ fn remove_stale(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// Who is behind a socket file.
+/// Who is behind an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answerer {
-    /// It was left behind.
+pub enum Answerer {
+    /// It is free, or its file was left behind.
     Nobody,
     /// A process, if it can be told which.
     Somebody(Option<Pid>),

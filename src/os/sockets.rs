@@ -17,13 +17,14 @@ use nix::fcntl::{AtFlags, FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, setsockopt, socket, sockopt,
 };
-use nix::unistd::{Gid, Uid, fchownat};
+use nix::unistd::{AccessFlags, Gid, Uid, eaccess, fchownat};
 use serde::{Deserialize, Serialize};
 
 use crate::lifecycle::event::Pid;
 use crate::os::error::{Error, cause};
 use crate::os::handover::{Kept, Left, Luggage};
-use crate::os::hold::{self, Answerer};
+use crate::os::hold;
+pub use crate::os::hold::Answerer;
 use crate::os::procfs;
 use crate::os::sys;
 use crate::os::user::{self, Ids};
@@ -53,6 +54,34 @@ struct Identity {
 #[derive(Debug)]
 struct SocketFile(Identity);
 
+/// Why a socket cannot be had now.
+#[derive(Debug)]
+pub struct Obstacle {
+    /// What of its definition is at fault.
+    pub part: Part,
+    /// In words, with the remedy.
+    pub error: Error,
+    /// Who has the address; nobody, if that is not what is in the way.
+    pub holder: Answerer,
+}
+
+/// What of a socket's definition cannot be met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Where it is to be.
+    Address,
+    /// To whom its file is to belong.
+    Owner,
+    /// To which group its file is to belong.
+    Group,
+}
+
+impl Obstacle {
+    fn of(part: Part, error: Error) -> Self {
+        Self { part, error, holder: Answerer::Nobody }
+    }
+}
+
 /// Whether a process of the unit has the socket as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
@@ -74,7 +103,7 @@ impl HeldSocket {
         };
         match &spec.address {
             SocketAddress::Inet(at) => {
-                let fd = inet(spec, *at, backlog).map_err(|error| of_inet(spec, *at, &error))?;
+                let fd = inet(spec, *at, backlog).map_err(|error| of_inet(spec, *at, &error).error)?;
                 Ok(Self { fd, nonblocking: spec.nonblocking, backlog, file: None })
             }
             SocketAddress::Unix(path) => unix(spec, path, ids, backlog),
@@ -94,24 +123,15 @@ impl HeldSocket {
     ///
     /// # Errors
     /// As [`HeldSocket::open`], in the same words.
-    pub fn try_out(spec: &SocketSpec) -> Result<(), Error> {
+    pub fn try_out(spec: &SocketSpec) -> Result<(), Obstacle> {
         match &spec.address {
             SocketAddress::Inet(at) => bound(spec, *at, spec.r#type == SocketType::Stream)
                 .map(drop)
                 .map_err(|error| of_inet(spec, *at, &error)),
             SocketAddress::Unix(path) => {
-                let dir = path.parent().unwrap_or(Path::new("/"));
-                fs::read_dir(dir).map(drop).map_err(|error| of_unix(spec, path, &error))?;
-                match fs::symlink_metadata(path) {
-                    Ok(found) if !found.file_type().is_socket() => Err(no_socket(spec)),
-                    Ok(_) => {
-                        match hold::answerer(path).map_err(|errno| of_unix(spec, path, &errno.into()))? {
-                            Answerer::Nobody => Ok(()),
-                            Answerer::Somebody(pid) => Err(taken(spec, pid)),
-                        }
-                    }
-                    Err(_) => Ok(()),
-                }
+                try_owner(spec)?;
+                try_directory(spec, path).map_err(|error| Obstacle::of(Part::Address, error))?;
+                try_place(spec, path)
             }
         }
     }
@@ -209,11 +229,14 @@ fn bound(spec: &SocketSpec, at: SocketAddr, is_for_connections: bool) -> io::Res
     Ok(fd)
 }
 
-fn of_inet(spec: &SocketSpec, at: SocketAddr, error: &io::Error) -> Error {
+fn of_inet(spec: &SocketSpec, at: SocketAddr, error: &io::Error) -> Obstacle {
+    let of_address = |error| Obstacle::of(Part::Address, error);
     let (why, remedy) = match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::EADDRINUSE) => {
             let holder = holder::of_inet(at, spec.r#type);
-            (in_use(holder), Some("stop it, or take another address"))
+            let error =
+                Error::new(doing(spec), in_use(holder)).with_remedy("stop it, or take another address");
+            return Obstacle { holder: Answerer::Somebody(holder), ..of_address(error) };
         }
         Some(Errno::EACCES) => match unprivileged_from().filter(|first| at.port() < *first) {
             Some(first) => (
@@ -226,7 +249,7 @@ fn of_inet(spec: &SocketSpec, at: SocketAddr, error: &io::Error) -> Error {
                      or take a higher port",
                 ),
             ),
-            None => return plain(spec, error),
+            None => return of_address(plain(spec, error)),
         },
         Some(Errno::EADDRNOTAVAIL) => (
             "there is no such address here".to_owned(),
@@ -235,9 +258,9 @@ fn of_inet(spec: &SocketSpec, at: SocketAddr, error: &io::Error) -> Error {
         Some(Errno::EAFNOSUPPORT) => {
             ("there is no IPv6 here".to_owned(), Some("take an IPv4 address, such as 0.0.0.0"))
         }
-        _ => return plain(spec, error),
+        _ => return of_address(plain(spec, error)),
     };
-    Error { remedy, ..Error::new(doing(spec), why) }
+    of_address(Error { remedy, ..Error::new(doing(spec), why) })
 }
 
 /// With its own words and number: want of descriptors is no fault of the unit.
@@ -291,14 +314,62 @@ fn unix(
     hold::with_mode(spec.mode, || bind(fd.as_raw_fd(), &address)).map_err(|errno| told(errno.into()))?;
     let (file, found) = identify(path).map_err(told)?;
     let made = HeldSocket { fd, nonblocking: spec.nonblocking, backlog, file: Some(found) };
-    give(&file, uid, gid).map_err(|error| {
-        let (to, remedy) = (whom(uid, gid), "needs CAP_CHOWN, or svinit to be that user and in that group");
-        Error::new(doing(spec), format!("it cannot be given to {to}: {}", cause(&error))).with_remedy(remedy)
-    })?;
+    give(&file, uid, gid).map_err(|error| not_given(spec, uid, gid, &cause(&error)))?;
     if let Some(backlog) = backlog {
         sys::listen(made.fd.as_fd(), backlog).map_err(told)?;
     }
     Ok(made)
+}
+
+/// Whether there is somebody to whom its file is to belong, and svinit may give it.
+fn try_owner(spec: &SocketSpec) -> Result<(), Obstacle> {
+    let found = |part, id: Option<Result<u32, Error>>| {
+        id.transpose()
+            .map_err(|error| Obstacle::of(part, error.with_remedy("make it in the image, or write a number")))
+    };
+    let uid = found(Part::Owner, spec.owner.as_deref().map(user::user))?;
+    let gid = found(Part::Group, spec.group.as_deref().map(user::group))?;
+    let is_other = uid.is_some_and(|uid| uid != sys::geteuid());
+    if is_other && !may_chown() {
+        return Err(Obstacle::of(Part::Owner, not_given(spec, uid, gid, "operation not permitted")));
+    }
+    Ok(())
+}
+
+/// Whether files can be given to others. What cannot be found out is taken to be allowed.
+fn may_chown() -> bool {
+    const CAP_CHOWN: u64 = 1 << 0;
+    sys::get_capabilities().map_or(true, |own| own.effective & CAP_CHOWN != 0)
+}
+
+/// Whether a file can be made in the directory.
+fn try_directory(spec: &SocketSpec, path: &Path) -> Result<(), Error> {
+    let told = |error: io::Error| of_unix(spec, path, &error);
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    if !fs::metadata(dir).map_err(told)?.is_dir() {
+        return Err(told(Errno::ENOTDIR.into()));
+    }
+    eaccess(dir, AccessFlags::W_OK | AccessFlags::X_OK).map_err(|errno| told(errno.into()))
+}
+
+/// Whether nothing is in the way there.
+fn try_place(spec: &SocketSpec, path: &Path) -> Result<(), Obstacle> {
+    let of_address = |error| Obstacle::of(Part::Address, error);
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(of_address(of_unix(spec, path, &error))),
+        Ok(found) if !found.file_type().is_socket() => return Err(of_address(no_socket(spec))),
+        Ok(_) => {}
+    }
+    match hold::answerer(path).map_err(|errno| of_address(of_unix(spec, path, &errno.into())))? {
+        Answerer::Nobody => Ok(()),
+        holder @ Answerer::Somebody(pid) => Err(Obstacle { holder, ..of_address(taken(spec, pid)) }),
+    }
+}
+
+fn not_given(spec: &SocketSpec, uid: Option<u32>, gid: Option<u32>, why: &str) -> Error {
+    Error::new(doing(spec), format!("it cannot be given to {}: {why}", whom(uid, gid)))
+        .with_remedy("needs CAP_CHOWN, or svinit to be that user and in that group")
 }
 
 fn whom(uid: Option<u32>, gid: Option<u32>) -> String {
@@ -342,6 +413,7 @@ fn of_unix(spec: &SocketSpec, path: &Path, error: &io::Error) -> Error {
             format!("user {} may not write to {dir}", sys::geteuid()),
             Some("let svinit's own user write to the directory"),
         ),
+        Some(Errno::ENOTDIR) => (format!("{dir} is no directory"), Some("take another path")),
         Some(Errno::EROFS) => (format!("{dir} is read-only"), Some("mount a tmpfs there")),
         _ => return plain(spec, error),
     };

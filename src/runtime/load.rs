@@ -15,6 +15,7 @@ use crate::runtime::handle::{SourceText, Sources as SourceTexts};
 use crate::units::name::UnitName;
 use crate::units::problem::{Problem, Problems};
 use crate::units::reading::{Reading, read_scaled};
+use crate::units::sockets::Places;
 use crate::units::source::{Source, SourceKind};
 use crate::units::spec::{DaemonSpec, UnitSet, UnitSpec, When};
 
@@ -61,6 +62,8 @@ pub struct Loaded {
     pub daemon: DaemonSpec,
     /// How many instances files say that there are, by group.
     pub instances: BTreeMap<UnitName, u32>,
+    /// Where units have written their sockets, in [`Loaded::sources`].
+    pub places: BTreeMap<UnitName, Places>,
     /// What looks wrong but stops nothing.
     pub warnings: Vec<Problem>,
     /// The files, lowest layer first, with their texts.
@@ -130,8 +133,8 @@ pub fn load_scaled(
             let why = format!("with all instances there are more than {UNITS_MAX} units");
             Err(Problems(vec![Problem::of_file(&last, why)]))
         }
-        Ok(Reading { set, daemon, instances, warnings }) if problems.is_empty() => {
-            Ok(Loaded { set, daemon, instances, warnings, sources })
+        Ok(Reading { set, daemon, instances, places, warnings }) if problems.is_empty() => {
+            Ok(Loaded { set, daemon, instances, places, warnings, sources })
         }
         Ok(reading) => {
             problems.extend(reading.warnings);

@@ -19,6 +19,7 @@ mod jobs;
 mod kept;
 mod ledger;
 pub mod load;
+pub mod obstacles;
 mod perform;
 mod pid_file;
 pub mod prepare;

@@ -13,7 +13,7 @@ use crate::units::links::{self, Drawn, RESERVED_NAMES};
 use crate::units::name::UnitName;
 use crate::units::overlay::View;
 use crate::units::problem::{Lines, Problem, Problems, Severity};
-use crate::units::sockets;
+use crate::units::sockets::{self, Places};
 use crate::units::source::{Place, Source, SourceKind};
 use crate::units::spec::{DaemonSpec, Policy, UnitSet};
 use crate::units::table::{Key, Keys, Note, Reader, defaults};
@@ -37,6 +37,8 @@ pub struct Reading {
     pub daemon: DaemonSpec,
     /// How many instances files say that there are, by group.
     pub instances: BTreeMap<UnitName, u32>,
+    /// Where units have written their sockets, by unit: what may be wrong with these is known on the machine only.
+    pub places: BTreeMap<UnitName, Places>,
     /// What looks wrong but stops nothing.
     pub warnings: Vec<Problem>,
 }
@@ -111,12 +113,14 @@ pub fn read_scaled(
     if has_errors {
         return Err(Problems(problems));
     }
+    let placed = |unit: &Drawn| Some((unit.name.clone(), sockets::places(&unit.file)?));
+    let places = units.iter().filter_map(placed).collect();
     let units = units.into_iter().map(|unit| {
         let spec = build::unit(unit.name, unit.instance, unit.file, &sources[unit.source].path);
         (spec.name.clone(), Arc::new(spec))
     });
     let set = UnitSet { units: units.collect(), aliases: links.aliases };
-    Ok(Reading { set, daemon, instances, warnings: problems })
+    Ok(Reading { set, daemon, instances, places, warnings: problems })
 }
 
 /// Whether a note may be due to text that was taken for something else.

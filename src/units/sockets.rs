@@ -3,6 +3,7 @@
 //! The order matters: the first is descriptor 3. It is the order in which the names were first written, the lowest layer
 //! first, so that a layer which changes a backlog does not renumber what a service was told.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use toml::de::DeValue;
@@ -30,6 +31,39 @@ pub const FIRST: i32 = 3;
 /// What was written, in the order of the descriptors.
 #[derive(Clone, Debug, Default)]
 pub struct Sockets(pub(crate) Vec<Written>);
+
+/// Where the sockets of a unit were written. Kept beside the unit, not in it: the same unit may stand elsewhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Places {
+    /// Whom its processes run as, which says as well to whom its unix sockets belong.
+    pub user: Option<Place>,
+    /// The same of the group.
+    pub group: Option<Place>,
+    /// By the name of the socket.
+    pub sockets: BTreeMap<String, SocketPlace>,
+}
+
+/// Where one of them was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketPlace {
+    /// Its address.
+    pub address: Place,
+    /// Its owner, if that was.
+    pub owner: Option<Place>,
+    /// Its group, if that was.
+    pub group: Option<Place>,
+}
+
+/// The places of the sockets of `file`; nothing if it has none.
+pub(crate) fn places(file: &UnitFile) -> Option<Places> {
+    let one = |written: &Written| {
+        let SocketTable { owner, group, .. } = &written.keys;
+        let found = SocketPlace { address: place(written), owner: owner.at, group: group.at };
+        (written.name.clone(), found)
+    };
+    let sockets: BTreeMap<_, _> = file.sockets.0.iter().map(one).collect();
+    (!sockets.is_empty()).then_some(Places { user: file.user.at, group: file.group.at, sockets })
+}
 
 /// One of them.
 #[derive(Clone, Debug)]

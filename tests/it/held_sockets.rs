@@ -612,7 +612,18 @@ fn a_check_tells_who_is_in_the_way_here_and_not_of_svinits_own() {
     assert_eq!(told.code, 78, "they are mistakes here and now: {told:?}");
     let own = format!("(PID {})", std::process::id());
     assert!(told.stdout.contains("address in use by") && told.stdout.contains(&own), "{told:?}");
-    assert!(told.stdout.contains("there is no directory /nowhere/at (make it in the image"), "{told:?}");
+    let lines: Vec<&str> = told.stdout.lines().collect();
+    let line = lines
+        .iter()
+        .position(|line| line.contains("there is no directory /nowhere/at; make it in the image"));
+    let line = line.unwrap_or_else(|| panic!("{told:?}"));
+    let place = svinit.path("units/other.toml:4:8: cannot listen on unix:/nowhere/at/all.sock");
+    assert!(lines[line].starts_with(place.to_str().unwrap()), "{told:?}");
+    assert_eq!(lines[line + 1], "  4 | file = 'unix:/nowhere/at/all.sock'", "{told:?}");
+    assert!(
+        told.stdout.contains("other.toml:3:8: ")
+            && told.stdout.contains("; stop it, or take another address")
+    );
     // Files that are named may be meant for another machine.
     let path = svinit.path("units");
     let named = svinit.svctl_args(&["check", path.to_str().unwrap()]);
@@ -641,4 +652,72 @@ fn as_many_connections_wait_as_backlog_says() {
     for (name, wanted) in [("few", 7), ("more", 300), ("usual", 4096)] {
         svinit.wait_for_line(&format!("web | {name} {}", most.min(wanted)));
     }
+}
+
+#[test]
+fn a_check_has_place_and_remedy_of_whatever_keeps_a_socket_away() {
+    let at = address();
+    let svinit =
+        Setup::new().unit("web", &format!("command = ['sleep', '600']\nsockets.http = '{at}'\n")).start();
+    svinit.wait_for("web", "ready");
+    let write = |text: String| fs::write(svinit.path("units/other.toml"), text).unwrap();
+    let dir = svinit.path("");
+    let dir = dir.display().to_string();
+    let dir = dir.trim_end_matches('/');
+    fs::create_dir(svinit.path("taken.sock")).unwrap();
+    let hook = "hooks.pre_start = ['true']\n";
+    for (line, said) in [
+        (format!("one = 'unix:{dir}/taken.sock'"), "something that is no socket is there; remove it"),
+        (
+            format!("one = {{ address = 'unix:{dir}/a.sock', owner = 'nobody-of-that-name' }}"),
+            "no such user in /etc/passwd; make it in the image, or write a number",
+        ),
+        (
+            format!("one = {{ address = 'unix:{dir}/a.sock', group = 'nobody-of-that-name' }}"),
+            "no such group in /etc/group; make it in the image, or write a number",
+        ),
+    ] {
+        write(format!("command = 'x'\n[sockets]\n{line}\n"));
+        let told = svinit.svctl("check");
+        assert!(told.code == 78 && told.stdout.contains(said), "{said:?} in {told:?}");
+        assert!(
+            told.stdout.contains("other.toml:3:") && told.stdout.contains(&format!("  3 | {line}\n")),
+            "{told:?}"
+        );
+        write(format!("command = 'x'\n{hook}[sockets]\n{line}\n"));
+        let told = svinit.svctl("check");
+        assert!(told.code == 0 && told.stdout.contains("other.toml:4:"), "a hook may change it: {told:?}");
+    }
+    // What is written is UDP, and what is held is TCP.
+    write(format!("command = 'sleep 600'\n[sockets]\none = {{ address = '{at}', type = 'datagram' }}\n"));
+    let sound = svinit.svctl("check");
+    assert!(sound.code == 0 && !sound.stdout.contains("listen on"), "{sound:?}");
+    let taken = UdpSocket::bind(&at).unwrap();
+    let told = svinit.svctl("check");
+    assert!(told.code == 78 && told.stdout.contains(&format!("cannot listen on {at} (UDP)")), "{told:?}");
+    drop(taken);
+    assert_eq!(svinit.svctl("update").code, 0);
+    svinit.wait_for("other", "ready");
+    let sound = svinit.svctl("check");
+    assert!(sound.code == 0 && !sound.stdout.contains("listen on"), "both are svinit's own: {sound:?}");
+}
+
+#[test]
+fn svinit_checks_as_svctl_does_what_can_be_had_here() {
+    let taken = TcpListener::bind(format!("{}:0", address().split(':').next().unwrap())).unwrap();
+    let units = tempfile::tempdir().unwrap();
+    fs::set_permissions(units.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let text = format!("command = 'x'\nsockets.http = '{}'\n", taken.local_addr().unwrap());
+    fs::write(units.path().join("web.toml"), text).unwrap();
+    let nowhere = units.path().join("none.sock");
+    let check = |words: &[&str]| {
+        let mut command = Command::new(executable());
+        let output = command.args(words).arg(units.path()).env("SVINIT_SOCKET", &nowhere).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, said) = check(&["--check", "--units"]);
+    assert!(code == Some(78) && said.contains("web.toml:2:16: cannot listen on"), "{said}");
+    assert_eq!(check(&["--as", "svctl", "check", "--here"]), (code, said));
+    drop(taken);
+    assert_eq!(check(&["--check", "--units"]).0, Some(0));
 }

@@ -60,9 +60,11 @@ impl Errand {
     }
 }
 
-/// The same as `svctl check`, with the same words.
+/// The same as `svctl check`, with the same words. Whoever asks svinit itself asks about this machine, also when files
+/// are named.
 fn check(options: Options) -> Exit {
-    let mut words: Vec<OsString> = vec!["svctl".into(), "check".into()];
+    let mut words: Vec<OsString> = vec!["svctl".into(), "check".into(), "--here".into()];
+    words.extend(options.socket.into_iter().flat_map(|path| ["--socket".into(), path.into()]));
     words.extend(options.config.into_iter().flat_map(|file| ["--config".into(), file.into()]));
     words.push("--".into());
     words.extend(options.units.into_iter().map(OsString::from));

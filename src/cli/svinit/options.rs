@@ -142,7 +142,7 @@ pub fn definition() -> Command {
                 .value_parser(ValueParser::new(format))
                 .help("One log line: \"UNIT | TEXT\" or a JSON object [default: text]"),
         )
-        .arg(flag("check", "Check the units, show every problem, and start nothing: status 0 or 78"))
+        .arg(flag("check", "Check the units and whether their sockets can be had here, as svctl check --here does, and start nothing: status 0 or 78"))
         .arg(path("link", "DIR", "Make links to the other names of this program (svctl) in DIR, and leave"))
         .arg(
             Arg::new("as")

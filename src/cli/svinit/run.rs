@@ -139,8 +139,8 @@ fn read_again(
 
 fn read_texts(sources: &[Source]) -> Result<Loaded, String> {
     let reading = reading::read(sources, &|name| std::env::var(name).ok());
-    let Reading { set, daemon, instances, .. } = reading.map_err(|problems| problems.to_string())?;
-    Ok(Loaded { set, daemon, instances, warnings: Vec::new(), sources: sources.to_vec() })
+    let Reading { set, daemon, instances, places, .. } = reading.map_err(|problems| problems.to_string())?;
+    Ok(Loaded { set, daemon, instances, places, warnings: Vec::new(), sources: sources.to_vec() })
 }
 
 /// Says whether this program could take over what is in the file, and changes nothing.
@@ -225,7 +225,7 @@ fn nothing_to_run(options: &Options) -> String {
 fn wishes(options: Options, loaded: Loaded, posture: &Posture) -> Result<Wishes, String> {
     let by_unit = loaded.by_unit();
     let paths = paths(&options, posture.uid);
-    let Loaded { mut set, daemon, instances: _, warnings, sources } = loaded;
+    let Loaded { mut set, daemon, instances: _, places: _, warnings, sources } = loaded;
     for warning in &warnings {
         complain(&warning.to_string());
     }

@@ -208,3 +208,64 @@ fn an_ipv6_address_takes_ipv4_unless_it_is_told_not_to() {
         assert_eq!(TcpStream::connect(format!("127.0.0.1:{port}")).is_err(), v6only);
     }
 }
+
+fn obstacle(spec: &SocketSpec) -> (Part, String) {
+    let found = HeldSocket::try_out(spec).unwrap_err();
+    (found.part, found.error.to_string())
+}
+
+#[test]
+fn what_is_in_the_way_is_found_without_opening_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap();
+    let found = HeldSocket::try_out(&spec(&at.to_string())).unwrap_err();
+    assert_eq!(found.holder, Answerer::Somebody(Some(Pid(sys::own_pid()))));
+    assert_eq!(found.error.to_string(), refusal(&spec(&at.to_string())));
+    let messages = SocketSpec { r#type: SocketType::Datagram, ..spec(&at.to_string()) };
+    HeldSocket::try_out(&messages).expect("TCP is in nobody's way who wants UDP");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("app.sock");
+    let wanted = spec(&format!("unix:{}", path.display()));
+    HeldSocket::try_out(&wanted).unwrap();
+    assert!(!path.exists(), "it was only tried");
+    let held = HeldSocket::open(&wanted, None).unwrap();
+    assert_eq!(HeldSocket::try_out(&wanted).unwrap_err().error.to_string(), refusal(&wanted));
+    drop(held);
+    for make in [
+        |path: &Path| fs::create_dir(path).unwrap(),
+        |path: &Path| {
+            fs::remove_dir(path).unwrap();
+            fs::write(path, b"precious").unwrap();
+        },
+    ] {
+        make(&path);
+        assert_eq!(obstacle(&wanted), (Part::Address, refusal(&wanted)));
+    }
+    let below = spec(&format!("unix:{}/app.sock", path.display()));
+    let (_, said) = obstacle(&below);
+    assert!(said.contains("app.sock is no directory (take another path)"), "{said}");
+    let (_, said) = obstacle(&spec("unix:/nowhere/at/all/app.sock"));
+    assert!(said.contains("there is no directory /nowhere/at/all (make it in the image"), "{said}");
+}
+
+#[test]
+fn nobody_to_whom_a_socket_can_belong_is_found_without_opening_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let wanted = spec(&format!("unix:{}/app.sock", dir.path().display()));
+    let owner = Some("nobody-of-that-name".to_owned());
+    let (part, said) = obstacle(&SocketSpec { owner: owner.clone(), ..wanted.clone() });
+    assert!(
+        part == Part::Owner && said.contains("no such user") && said.contains("make it in the image"),
+        "{said}"
+    );
+    let (part, said) = obstacle(&SocketSpec { group: owner, ..wanted.clone() });
+    assert!(part == Part::Group && said.contains("no such group"), "{said}");
+    let given = SocketSpec { owner: Some("4711".to_owned()), ..wanted };
+    match HeldSocket::try_out(&given) {
+        Ok(()) => assert!(HeldSocket::open(&given, None).is_ok()),
+        Err(found) => {
+            assert_eq!(found.part, Part::Owner);
+            assert!(found.error.to_string().contains("needs CAP_CHOWN"), "{}", found.error);
+        }
+    }
+}

@@ -315,3 +315,20 @@ fn a_shell_that_stays_is_warned_of_and_one_that_makes_room_is_not() {
     }
     assert!(good("== web.toml\nshell = 'serve'").warnings.is_empty(), "without sockets it is no matter");
 }
+
+#[test]
+fn the_places_of_sockets_are_kept_beside_the_units() {
+    let text = "== web.toml\ncommand = 'x'\nuser = 'app'\n[sockets]\nhttp = '127.0.0.1:80'\nfile = { address = 'unix:/run/a', owner = 'root' }\n\
+                == job.toml\ncommand = 'x'\n";
+    let (all, read) = (sources(text), good(text));
+    assert_eq!(read.places.keys().map(ToString::to_string).collect::<Vec<_>>(), ["web"]);
+    let web = read.places.values().next().unwrap();
+    let text = |at: crate::units::source::Place| &all[at.source].text[at.start..at.end];
+    assert_eq!(web.user.map(text), Some("'app'"));
+    assert_eq!(text(web.sockets["http"].address), "'127.0.0.1:80'");
+    let file = web.sockets["file"];
+    assert_eq!(
+        (text(file.address), file.owner.map(text), file.group),
+        ("'unix:/run/a'", Some("'root'"), None)
+    );
+}
