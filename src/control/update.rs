@@ -69,6 +69,9 @@ async fn renew(
         Unplanned::Unsound(problems) => Refused::bad_configuration(
             format!("nothing was changed, the files are not sound:\n{problems}").trim_end(),
         ),
+        Unplanned::Obstructed(problems) => Refused::bad_configuration(
+            format!("nothing was changed, there are sockets that cannot be had:\n{problems}").trim_end(),
+        ),
         Unplanned::Refused(why) => Refused::cannot(why),
     })?;
     let plan = JobLine::Plan { units: told(&difference, &reader), warnings };

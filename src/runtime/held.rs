@@ -153,6 +153,23 @@ impl Held {
         }
     }
 
+    /// Whether `wanted` of a unit of `set` is open already, or will be handed on to it.
+    #[must_use]
+    pub(super) fn is_had(&self, spec: &UnitSpec, wanted: &SocketSpec, set: &UnitSet) -> bool {
+        let to = holder(spec, wanted);
+        self.0.iter().any(|(by, open)| {
+            open.iter().any(|one| is_same(&one.spec, wanted) && (by == to || !is_wanted(set, by, &one.spec)))
+        })
+    }
+
+    /// Whether what is in the way of `wanted` is held here, and will not be once `set` is in force.
+    #[must_use]
+    pub(super) fn makes_room(&self, wanted: &SocketSpec, set: &UnitSet) -> bool {
+        self.0.iter().any(|(by, open)| {
+            open.iter().any(|one| one.spec.clashes(wanted) && !is_wanted(set, by, &one.spec))
+        })
+    }
+
     /// Makes what is held fit `spec`, one of `set`. What is at the same place stays open, whatever it is called; what is
     /// new is opened before the others are closed. What other instances have, which `is_used` knows, stays as it is
     /// until nobody has it.

@@ -10,10 +10,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::lifecycle::event::JobId;
+use crate::lifecycle::event::{JobId, Pid};
 use crate::os::clock;
 use crate::os::files;
 use crate::os::own;
+use crate::os::sockets::{Answerer, Part};
 use crate::os::user;
 use crate::runtime::boot::{self, ToCome};
 use crate::runtime::driver::Driver;
@@ -21,12 +22,14 @@ use crate::runtime::handle::{JobNote, Renewal, SourceText, Sources};
 use crate::runtime::hands::Hands;
 use crate::runtime::kept::Which;
 use crate::runtime::load;
+use crate::runtime::obstacles::{self, Written};
 use crate::runtime::prepare;
 use crate::units::difference::{self, Difference, UnitChange};
 use crate::units::instances;
 use crate::units::name::{INSTANCES_MAX, UnitName};
-use crate::units::problem::Problems;
-use crate::units::reading;
+use crate::units::problem::{Problem, Problems, Severity};
+use crate::units::reading::{self, Reading};
+use crate::units::socket::SocketSpec;
 use crate::units::source::{Source, SourceKind};
 use crate::units::spec::{LogLevel, UnitSet, UnitSpec};
 use crate::units::table::Change;
@@ -47,6 +50,8 @@ pub struct Planned {
 pub enum Unplanned {
     /// The files are not sound.
     Unsound(Problems),
+    /// The files are sound, and sockets that they ask for cannot be had.
+    Obstructed(Problems),
     /// It cannot be done like this; in words.
     Refused(String),
 }
@@ -68,6 +73,8 @@ struct Plan {
     sources: Sources,
     difference: Difference,
     warnings: Vec<String>,
+    /// What is wrong with sockets that it brings.
+    obstacles: Vec<Problem>,
 }
 
 impl Driver {
@@ -82,7 +89,11 @@ impl Driver {
             Renewal::Files { units } => (self.plan(units)?, "update"),
             Renewal::Scale { instances } => (self.plan_scale(instances)?, "scale"),
         };
-        let Plan { set, scales, mut sources, difference, warnings } = plan;
+        let Plan { set, scales, mut sources, difference, mut warnings, obstacles } = plan;
+        if obstacles.iter().any(|problem| problem.severity == Severity::Error) {
+            return Err(Unplanned::Obstructed(Problems(obstacles)));
+        }
+        warnings.extend(obstacles.iter().map(ToString::to_string));
         if is_dry {
             return Ok(Planned { difference, warnings, job: None });
         }
@@ -160,7 +171,7 @@ impl Driver {
     pub(super) fn update_by_signal(&mut self) {
         if let Err(why) = self.update(&Renewal::Files { units: Vec::new() }, false, "SIGHUP") {
             let text = match why {
-                Unplanned::Unsound(problems) => problems.to_string(),
+                Unplanned::Unsound(problems) | Unplanned::Obstructed(problems) => problems.to_string(),
                 Unplanned::Refused(why) => why,
             };
             for line in text.lines() {
@@ -216,7 +227,48 @@ impl Driver {
             return Err(Unplanned::Refused(why.to_owned()));
         }
         let difference = Difference::between(&current, &set);
-        Ok(Plan { set, scales, sources, difference, warnings })
+        let written = Written { places: &loaded.places, sources: &loaded.sources };
+        let obstacles = self.obstacles(&set, &difference, written);
+        Ok(Plan { set, scales, sources, difference, warnings, obstacles })
+    }
+
+    /// What keeps svinit from holding sockets that are new in `set`. What is in use by what `difference` ends or
+    /// moves away will be free when its turn has come.
+    fn obstacles(&self, set: &UnitSet, difference: &Difference, written: Written<'_>) -> Vec<Problem> {
+        let current = self.supervisor.definitions();
+        let is_opened = |spec: &UnitSpec| {
+            let is_up = || self.supervisor.view(&spec.name).is_some_and(|view| view.wanted);
+            spec.enabled || self.hands.held.has(spec) || is_up()
+        };
+        let is_known = |spec: &UnitSpec, socket: &SocketSpec| {
+            let own = current.units.get(&spec.name).into_iter();
+            let group = spec.group().map(|group| current.instances(group.as_str())).unwrap_or_default();
+            let has =
+                |old: &&Arc<UnitSpec>| old.sockets.contains(socket) && old.context.user == spec.context.user;
+            own.chain(group).any(|old| has(&old))
+        };
+        let fresh = difference
+            .0
+            .keys()
+            .filter_map(|name| set.units.get(name))
+            .filter(|spec| is_opened(spec))
+            .flat_map(|spec| spec.sockets.iter().map(move |socket| (&**spec, socket)))
+            .filter(|(spec, socket)| !is_known(spec, socket));
+        let ends = |pid: Pid| {
+            let run = self.hands.trees.run_of(pid).and_then(|run| self.hands.runs.get(run));
+            let change = run.and_then(|run| difference.0.get(&run.unit));
+            change.is_some_and(|change| change.needs() == Change::Restart)
+        };
+        obstacles::find(fresh, written, |spec, socket, obstacle| {
+            obstacle.part == Part::Address
+                && (self.hands.held.is_had(spec, socket, set)
+                    || match obstacle.holder {
+                        Answerer::Nobody => false,
+                        Answerer::Somebody(pid) => {
+                            self.hands.held.makes_room(socket, set) || pid.is_some_and(ends)
+                        }
+                    })
+        })
     }
 
     /// What is in force, with so many instances. Files are not read: what they say by now is for an update.
@@ -224,6 +276,7 @@ impl Driver {
         let mut set = self.supervisor.definitions();
         let mut scales = self.hands.scales.clone();
         let mut sources = Sources::clone(&self.board.all_sources());
+        let mut readings = Vec::new();
         for (word, &count) in instances {
             let group = self.group(word)?;
             if count == 0 {
@@ -246,7 +299,10 @@ impl Driver {
                 let texts = sources.get(&first).cloned().unwrap_or_default();
                 sources.entry(group.instance(number)).or_insert(texts);
             }
-            let (specs, written) = self.read_instances(&group, count, &sources)?;
+            let (reading, texts) = self.read_instances(&group, count, &sources)?;
+            let written = reading.instances.get(&group).copied().unwrap_or(count);
+            let specs: Vec<_> = reading.set.instances(group.as_str()).into_iter().cloned().collect();
+            readings.push((reading, texts));
             let has = |number| there.iter().find(|spec| spec.name.parts().1 == number).copied().cloned();
             let specs: Vec<_> = (1..).zip(specs).map(|(number, new)| has(number).unwrap_or(new)).collect();
             set = instances::scaled(&set, &group, &specs);
@@ -258,7 +314,12 @@ impl Driver {
         }
         let difference = Difference::between(&self.supervisor.definitions(), &set);
         set.aliases.clone_from(&self.hands.setting.set.aliases);
-        Ok(Plan { set, scales, sources, difference, warnings: Vec::new() })
+        let of_one = |(reading, texts): &(Reading, Vec<Source>)| {
+            self.obstacles(&set, &difference, Written { places: &reading.places, sources: texts })
+        };
+        // Each reading has the whole of the files, so that the last one has the places of all.
+        let obstacles = readings.last().map(of_one).unwrap_or_default();
+        Ok(Plan { set, scales, sources, difference, warnings: Vec::new(), obstacles })
     }
 
     /// The group that is meant.
@@ -276,13 +337,13 @@ impl Driver {
         }
     }
 
-    /// The instances 1 to `count` as `sources` make them, and what these say of their number.
+    /// The instances 1 to `count` of `group` as `sources` make them, and the texts of that.
     fn read_instances(
         &self,
         group: &UnitName,
         count: u32,
         sources: &Sources,
-    ) -> Result<(Vec<Arc<UnitSpec>>, u32), Unplanned> {
+    ) -> Result<(Reading, Vec<Source>), Unplanned> {
         let of_daemon = self.texts().into_iter().filter(|source| source.kind == SourceKind::Daemon);
         let units = sources.iter().filter(|(name, _)| {
             let (of, number) = name.parts();
@@ -291,8 +352,7 @@ impl Driver {
         let units = units.flat_map(|(name, texts)| texts.iter().map(move |text| source(name, text)));
         let all: Vec<Source> = of_daemon.chain(units).collect();
         let reading = reading::read(&all, &|name| std::env::var(name).ok()).map_err(Unplanned::Unsound)?;
-        let specs = reading.set.instances(group.as_str()).into_iter().cloned().collect();
-        Ok((specs, reading.instances.get(group).copied().unwrap_or(count)))
+        Ok((reading, all))
     }
 
     /// The unit is from here on as the machine says.

@@ -384,3 +384,85 @@ fn a_new_definition_that_does_not_come_up_beside_the_old_one_is_given_up() {
     assert!(after[0] != before[0] && after[1] == before[1]);
     assert!(svinit.svctl("update").stdout.contains("nothing differs"));
 }
+
+#[test]
+fn an_update_that_asks_for_a_socket_that_cannot_be_had_changes_nothing() {
+    let (at, other) = (address(241), address(242));
+    let svinit =
+        Setup::new().file("server.py", SERVER).unit("web", &server(&at, "")).unit("api", SLEEP).start();
+    svinit.wait_for("web", "ready");
+    svinit.wait_for("api", "ready");
+    let before = pids(&svinit, &["web", "api"]);
+    let taken = TcpListener::bind(&other).unwrap();
+    write(&svinit, "web", &server(&at, &format!("admin = \"{other}\"\n")));
+    write(&svinit, "api", "command = [\"sleep\", \"601\"]\n");
+    let place = format!("web.toml:5:9: cannot listen on {other}, socket admin: address in use by");
+    for words in ["update --dry-run", "update", "update web"] {
+        let refused = svinit.svctl(words);
+        assert_eq!(refused.code, 78, "{refused:?}");
+        for told in [
+            "nothing was changed",
+            &place,
+            &format!("(PID {})", std::process::id()),
+            "; stop it, or take another address",
+            &format!("  5 | admin = \"{other}\""),
+        ] {
+            assert!(refused.stderr.contains(told), "{told:?} in {refused:?}");
+        }
+    }
+    svinit.signal("HUP");
+    svinit.wait_for_line(&place);
+    svinit.wait_for_line("SIGHUP: nothing was changed");
+    assert_eq!(pids(&svinit, &["web", "api"]), before);
+    assert!(!svinit.svctl("cat web").stdout.contains("admin"));
+    ask(&at).unwrap();
+    // Who asks for nothing of it is not held up by it.
+    assert_eq!(svinit.svctl("update api").code, 0);
+    drop(taken);
+    let done = svinit.svctl("update");
+    assert_eq!(done.code, 0, "{done:?}");
+    ask(&other).unwrap();
+    // A directory that only a hook could make is said, and tried.
+    write(&svinit, "web", &server(&at, "file = \"unix:{dir}/none/a.sock\"\n"));
+    let refused = svinit.svctl("update");
+    assert!(
+        refused.code == 78 && refused.stderr.contains("; make it in the image, or in a pre_start hook"),
+        "{refused:?}"
+    );
+    let hook = "hooks.pre_start = [\"mkdir -p {dir}/none\"]\n";
+    write(&svinit, "web", &format!("{hook}{}", server(&at, "file = \"unix:{dir}/none/a.sock\"\n")));
+    let done = svinit.svctl("update");
+    assert!(done.code == 0 && format!("{done:?}").contains("warning: cannot listen on"), "{done:?}");
+    assert!(svinit.path("none/a.sock").exists());
+}
+
+#[test]
+fn what_an_update_itself_makes_room_for_is_in_nobodys_way() {
+    let (at, other) = (address(243), address(244));
+    let own = "command = [\"python3\", \"-c\", \"\"\"import socket, time\ns = socket.create_server(('IP', PORT))\n\
+               print('serving', flush=True)\ntime.sleep(600)\"\"\"]\nready.log = \"^serving$\"\n";
+    let (ip, port) = other.split_once(':').unwrap();
+    let own = own.replace("IP", ip).replace("PORT", port);
+    let setup = Setup::new().file("server.py", SERVER).unit("web", &server(&at, "")).unit("late", &own);
+    let svinit = setup.start();
+    svinit.wait_for("web", "ready");
+    svinit.wait_for("late", "ready");
+    // Another unit wants what a unit listens at by itself that stays.
+    write(&svinit, "new", &server(&other, ""));
+    let refused = svinit.svctl("update");
+    assert!(refused.code == 78 && refused.stderr.contains("address in use by python3"), "{refused:?}");
+    fs::remove_file(svinit.path("units/new.toml")).unwrap();
+    // The unit is to have its own address held from now on, and the other one gives its address to a third.
+    write(&svinit, "late", &server(&other, ""));
+    write(&svinit, "web", SLEEP);
+    write(&svinit, "api", &server(&at, ""));
+    assert_eq!(svinit.svctl("check").code, 0, "{:?}", svinit.svctl("check"));
+    let done = svinit.svctl("update");
+    assert_eq!(done.code, 0, "{done:?}");
+    ask(&at).unwrap();
+    ask(&other).unwrap();
+    // From one address to all with the same port: the old one is in the way of the new one until it is closed.
+    write(&svinit, "api", &server(&format!("0.0.0.0:{}", at.split_once(':').unwrap().1), ""));
+    let dry = svinit.svctl("update --dry-run");
+    assert_eq!(dry.code, 0, "{dry:?}");
+}

@@ -29,7 +29,8 @@ pub(super) const UPDATE: Verb = Verb {
     about: "Take over what the unit files say now, touching only units that differ",
     details: "Shows what differs, key by key, and what follows: what only the next process has restarts the unit, \
               everything else is in force at once. Units that are new and enabled are started, those that are gone are \
-              stopped. A mistake in any file changes nothing and exits with 78. SIGHUP to svinit does the same.",
+              stopped. A mistake in any file, or a new socket that cannot be had, changes nothing and exits with 78. SIGHUP to \
+              svinit does the same.",
     examples: &[
         ("svctl update --dry-run", "what would be done"),
         ("svctl update gunicorn", "this unit only"),
