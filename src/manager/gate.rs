@@ -1,10 +1,9 @@
 //! Where the two halves of the manager meet.
 //!
-//! Recovery holds a [`Gate`]: it says whose requests are to wait while it repairs, which instances there are when it knows
-//! better than the name service, and what it has heard about one. The gateway says through [`Gate::health`] who became well
+//! Recovery holds a [`Gate`]: it says whose requests are to wait while it repairs, that names may have other addresses, and what it
+//! has heard about an instance. The gateway says through [`Gate::health`] who became well
 //! or ill, and why. Neither waits for the other: every call returns at once, but for [`Gate::drained`].
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,15 +14,6 @@ use tokio::sync::broadcast;
 /// Changes of health that a listener may be behind; then it is told how many it has missed, and asks for [`Gate::services`].
 pub const HEALTH_BACKLOG: usize = 1024;
 
-/// One instance of a service: where it serves, and how it is called by whoever found it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Found {
-    /// Where it serves.
-    pub address: SocketAddr,
-    /// Its container, if that is known.
-    pub container: Option<String>,
-}
-
 /// An instance has become well or ill.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
@@ -31,8 +21,6 @@ pub struct Health {
     pub service: Arc<str>,
     /// Which of its instances.
     pub instance: SocketAddr,
-    /// Its container, if that is known.
-    pub container: Option<String>,
     /// What it is from here on.
     pub standing: Standing,
     /// Why.
@@ -123,8 +111,6 @@ pub struct ServiceView {
 pub struct InstanceView {
     /// Where it serves.
     pub address: SocketAddr,
-    /// Its container, if that is known.
-    pub container: Option<String>,
     /// How it stands.
     pub standing: Standing,
     /// Why.
@@ -167,8 +153,8 @@ pub trait Floor: Send + Sync {
     fn begin_away(&self, service: &str);
     /// See [`Gate::end_away`].
     fn end_away(&self, service: &str);
-    /// See [`Gate::set_instances`].
-    fn set_instances(&self, service: &str, instances: Option<BTreeSet<Found>>);
+    /// See [`Gate::look_up`].
+    fn look_up(&self);
     /// See [`Gate::drain`].
     fn set_draining(&self, service: &str, instance: SocketAddr, is_draining: bool);
     /// See [`Gate::report`].
@@ -199,10 +185,9 @@ impl Gate {
         self.floor.end_away(service);
     }
 
-    /// These are the instances of `service`, all of them, from now on; its name is not looked up any more. `None`: look it up again
-    /// (the engine is out of reach). Those that were there keep their standing; requests at those that are not go on to their end.
-    pub fn set_instances(&self, service: &str, instances: Option<BTreeSet<Found>>) {
-        self.floor.set_instances(service, instances);
+    /// Containers have started or ended: names are looked up now, and not when it is their time.
+    pub fn look_up(&self) {
+        self.floor.look_up();
     }
 
     /// The instance gets no new requests, and its upgraded connections are told to come again. See [`Gate::drained`].

@@ -1,9 +1,10 @@
 //! From the names of targets to instances, again and again: when Compose scales a service, its name has other addresses.
 //!
 //! Docker says that an answer holds for ten minutes, which would be ten minutes of requests to a container that is gone. So names
-//! are looked up every other second whatever the answer says: never less often than a time to live asks for.
+//! are looked up every other second whatever the answer says, and at once when the engine tells that a container has started or
+//! ended.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,7 +15,6 @@ use tokio::time::Instant;
 use crate::manager::config::spec::Service;
 use crate::manager::journal::Journal;
 use crate::manager::service::Live;
-use crate::manager::upstream::Fact;
 use crate::net::resolve::Resolver;
 
 /// Between two look-ups of a name.
@@ -36,20 +36,12 @@ pub async fn run(live: Arc<Live>, resolver: Resolver, journal: Journal) {
         let renamed = live.renamed.notified();
         tokio::pin!(renamed);
         renamed.as_mut().enable();
-        if live.told().is_some() {
-            renamed.await;
-            continue;
-        }
         let spec = live.spec();
         let began = Instant::now();
         match look_up(&spec, &resolver).await {
             Ok(listed) => {
                 said = None;
-                // Recovery may have spoken meanwhile.
-                if live.told().is_none() {
-                    let listed = listed.into_iter().map(|at| (at, None)).collect();
-                    live.tell(Fact::Listed(listed));
-                }
+                live.list(listed);
             }
             // What was there before stays: a name server that fails is no reason to stop serving.
             Err(error) => {
@@ -93,15 +85,15 @@ fn is_literal(spec: &Service) -> bool {
 ///
 /// # Errors
 /// None of them is known.
-pub async fn look_up(spec: &Service, resolver: &Resolver) -> io::Result<Vec<SocketAddr>> {
+pub async fn look_up(spec: &Service, resolver: &Resolver) -> io::Result<BTreeSet<SocketAddr>> {
     let named = spec.targets.iter().map(|target| (target.at.host.as_str(), target.at.port));
     let discovered = spec.discover.iter().map(|discover| (discover.compose_service.as_str(), discover.port));
-    let mut found: BTreeMap<SocketAddr, ()> = BTreeMap::new();
+    let mut found: BTreeSet<SocketAddr> = BTreeSet::new();
     let mut failed = None;
     for (host, port) in named.chain(discovered) {
         match tokio::time::timeout(PATIENCE, resolver.resolve(host)).await {
             Ok(Ok(addresses)) => {
-                found.extend(addresses.into_iter().map(|address| (SocketAddr::new(address, port), ())));
+                found.extend(addresses.into_iter().map(|address| SocketAddr::new(address, port)));
             }
             Ok(Err(error)) => failed = Some(error),
             Err(_) => {
@@ -113,6 +105,6 @@ pub async fn look_up(spec: &Service, resolver: &Resolver) -> io::Result<Vec<Sock
         // Of several names one may be down for good; the others serve. But an answer that may be half is not taken for all
         // while the other half is known from before: that is what the caller keeps.
         Some(error) if found.is_empty() => Err(error),
-        _ => Ok(found.into_keys().take(INSTANCES_MAX).collect()),
+        _ => Ok(found.into_iter().take(INSTANCES_MAX).collect()),
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, broadcast, oneshot};
 use tokio::time::Instant;
 
 use crate::manager::config::spec::Service;
-use crate::manager::gate::{Counts, Floor, Found, Health, Report, ServiceView};
+use crate::manager::gate::{Counts, Floor, Health, Report, ServiceView};
 use crate::manager::journal::Journal;
 use crate::manager::upstream::{Change, Fact, Outcome, Rules, Upstream};
 
@@ -29,8 +29,6 @@ pub struct Live {
     spec: Mutex<Arc<Service>>,
     upstream: Mutex<Upstream>,
     idle: Mutex<BTreeMap<SocketAddr, Vec<Idle>>>,
-    /// What recovery says its instances are; `None`: names are looked up.
-    told: Mutex<Option<BTreeSet<Found>>>,
     drains: Mutex<Vec<(SocketAddr, oneshot::Sender<()>)>>,
     waiting: AtomicUsize,
     /// Somebody can take requests who could not before, or connections are to end.
@@ -119,7 +117,6 @@ impl Live {
             upstream: Mutex::new(Upstream::new(Rules::of(&spec))),
             spec: Mutex::new(spec),
             idle: Mutex::default(),
-            told: Mutex::default(),
             drains: Mutex::default(),
             waiting: AtomicUsize::new(0),
             changed: Notify::new(),
@@ -157,14 +154,26 @@ impl Live {
         if changes.is_empty() {
             return;
         }
-        for Change { instance, container, standing, cause } in changes {
+        for Change { instance, standing, cause } in changes {
             self.journal.say(&format!("{} {instance}: {}: {cause}", self.name, standing.as_str()));
             let service = self.name.clone();
             // Nobody may be listening.
-            let _ = self.health.send(Health { service, instance, container, standing, cause, serving });
+            let _ = self.health.send(Health { service, instance, standing, cause, serving });
         }
         self.changed.notify_waiters();
         self.kicked.notify_waiters();
+    }
+
+    /// These are its instances from now on. One that is new may take what waits, and is to be checked.
+    pub fn list(&self, listed: BTreeSet<SocketAddr>) {
+        let is_new =
+            |at: &SocketAddr| !self.look(|upstream| upstream.listed().any(|(known, _)| known == *at));
+        let has_new = listed.iter().any(is_new);
+        self.tell(Fact::Listed(listed));
+        if has_new {
+            self.changed.notify_waiters();
+            self.kicked.notify_waiters();
+        }
     }
 
     /// An instance for a request, as soon as there is one. `until`: how long it may wait, or nothing when it has not waited yet.
@@ -282,12 +291,6 @@ impl Live {
         look(&lock(&self.upstream))
     }
 
-    /// What recovery says its instances are.
-    #[must_use]
-    pub fn told(&self) -> Option<BTreeSet<Found>> {
-        lock(&self.told).clone()
-    }
-
     fn leave(&self, at: Option<SocketAddr>) {
         match at {
             Some(at) => drop(lock(&self.idle).remove(&at)),
@@ -363,7 +366,7 @@ impl Services {
         drop(all);
         for live in gone {
             live.leave(None);
-            live.tell(Fact::Listed(BTreeMap::new()));
+            live.tell(Fact::Listed(BTreeSet::new()));
         }
         fresh
     }
@@ -384,16 +387,10 @@ impl Floor for Services {
         }
     }
 
-    fn set_instances(&self, service: &str, instances: Option<BTreeSet<Found>>) {
-        let Some(live) = self.get(service) else { return };
-        if let Some(found) = &instances {
-            let listed = found.iter().map(|found| (found.address, found.container.clone())).collect();
-            live.tell(Fact::Listed(listed));
+    fn look_up(&self) {
+        for live in self.all() {
+            live.renamed.notify_waiters();
         }
-        *lock(&live.told) = instances;
-        live.renamed.notify_waiters();
-        live.kicked.notify_waiters();
-        live.changed.notify_waiters();
     }
 
     fn set_draining(&self, service: &str, instance: SocketAddr, is_draining: bool) {

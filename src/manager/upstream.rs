@@ -14,6 +14,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -78,8 +79,8 @@ pub enum Outcome {
 /// What has happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
-    /// These are the instances, with their containers.
-    Listed(BTreeMap<SocketAddr, Option<String>>),
+    /// These are the instances.
+    Listed(BTreeSet<SocketAddr>),
     /// A check has passed or failed. `true`: requests were waiting for it.
     Checked(SocketAddr, Result<(), Ailing>, bool),
     /// A request has ended.
@@ -101,8 +102,6 @@ pub enum Fact {
 pub struct Change {
     /// Which.
     pub instance: SocketAddr,
-    /// Its container.
-    pub container: Option<String>,
     /// How.
     pub standing: Standing,
     /// Why.
@@ -111,7 +110,6 @@ pub struct Change {
 
 #[derive(Clone, Debug)]
 struct Instance {
-    container: Option<String>,
     standing: Standing,
     cause: Cause,
     /// Checks in a row that say otherwise than it stands.
@@ -191,16 +189,10 @@ impl Upstream {
         changes
     }
 
-    fn on_listed(
-        &mut self,
-        listed: &BTreeMap<SocketAddr, Option<String>>,
-        now: Instant,
-        changes: &mut Vec<Change>,
-    ) {
+    fn on_listed(&mut self, listed: &BTreeSet<SocketAddr>, now: Instant, changes: &mut Vec<Change>) {
         let is_checked = self.rules.is_checked;
-        for (at, container) in listed {
+        for at in listed {
             let instance = self.instances.entry(*at).or_insert_with(|| Instance {
-                container: None,
                 standing: if is_checked { Standing::Unknown } else { Standing::Up },
                 cause: Cause::Told("nothing is known of it yet".to_owned()),
                 contrary: 0,
@@ -215,17 +207,11 @@ impl Upstream {
                 credit: 0,
             });
             instance.is_unlisted = false;
-            instance.container.clone_from(container);
         }
         for (at, instance) in &mut self.instances {
-            if !listed.contains_key(at) && !instance.is_unlisted {
+            if !listed.contains(at) && !instance.is_unlisted {
                 instance.is_unlisted = true;
-                changes.push(Change {
-                    instance: *at,
-                    container: instance.container.clone(),
-                    standing: Standing::Gone,
-                    cause: Cause::Unlisted,
-                });
+                changes.push(Change { instance: *at, standing: Standing::Gone, cause: Cause::Unlisted });
             }
         }
         self.instances.retain(|_, instance| !instance.is_unlisted || instance.in_flight > 0);
@@ -252,8 +238,10 @@ impl Upstream {
             && instance.standing != Standing::Unknown
         {
             instance.contrary = 0;
-            // Ill and gone are two kinds of not well, and which it is may change at once.
-            if standing != instance.standing {
+            // Ill and gone are two kinds of not well, and which it is may change at once. But what was said to be away is away until a
+            // check passes: the kernel accepts connections to a container that is paused, and nobody answers them.
+            let is_told = instance.standing == Standing::Gone && matches!(instance.cause, Cause::Told(_));
+            if standing != instance.standing && !is_told {
                 self.set(at, standing, cause, now, changes);
             }
             return;
@@ -310,12 +298,7 @@ impl Upstream {
         instance.ejected_until = Some(now + (duration * instance.ejections).min(duration_max));
         let cause = Cause::Requests(format!("{} bad answers in a row, the last one: {why}", instance.bad));
         instance.bad = 0;
-        changes.push(Change {
-            instance: at,
-            container: instance.container.clone(),
-            standing: Standing::Ill,
-            cause,
-        });
+        changes.push(Change { instance: at, standing: Standing::Ill, cause });
     }
 
     fn end_ejections(&mut self, now: Instant, changes: &mut Vec<Change>) {
@@ -324,8 +307,7 @@ impl Upstream {
                 instance.ejected_until = None;
                 instance.up_since = Some(now);
                 let cause = Cause::Requests("its time out is over".to_owned());
-                let (container, standing) = (instance.container.clone(), instance.standing);
-                changes.push(Change { instance: *at, container, standing, cause });
+                changes.push(Change { instance: *at, standing: instance.standing, cause });
             }
         }
     }
@@ -362,7 +344,7 @@ impl Upstream {
         if standing == Standing::Up {
             instance.bad = 0;
         }
-        changes.push(Change { instance: at, container: instance.container.clone(), standing, cause });
+        changes.push(Change { instance: at, standing, cause });
     }
 
     /// The instance that takes the next request, which is in flight there until [`Upstream::release`]. `None`: none can.
@@ -485,7 +467,6 @@ impl Upstream {
     pub fn views(&self) -> Vec<InstanceView> {
         let view = |(at, instance): (&SocketAddr, &Instance)| InstanceView {
             address: *at,
-            container: instance.container.clone(),
             standing: instance.standing,
             why: instance.cause.to_string(),
             is_ejected: instance.ejected_until.is_some(),

@@ -21,6 +21,7 @@ use crate::manager::reach::engine::Engine;
 use crate::manager::repair::Ask;
 use crate::manager::repair::Asks;
 use crate::manager::repair::Overview;
+use crate::manager::repair::halted::halted;
 
 /// What svinit has said is good for so long, so that a page that is open on ten screens asks no more than one.
 const FRESH: Duration = Duration::from_secs(2);
@@ -142,14 +143,13 @@ async fn containers_of(service: &spec::Service, engine: &Arc<Engine>) -> Vec<Con
 }
 
 async fn container(reach: &Reach, instance: Instance) -> ContainerStatus {
-    let (units, error) = if instance.state == "running" {
-        match timeout(PATIENCE, reach.units(&instance.id)).await {
+    let (units, error) = match halted(&instance) {
+        Some(sign) => (Vec::new(), Some(sign.why().to_owned())),
+        None => match timeout(PATIENCE, reach.units(&instance.id)).await {
             Ok(Ok(units)) => (units, None),
             Ok(Err(fault)) => (Vec::new(), Some(fault.to_string())),
             Err(_) => (Vec::new(), Some("its svinit does not answer in time".to_owned())),
-        }
-    } else {
-        (Vec::new(), Some(format!("its container is {}", instance.state)))
+        },
     };
     ContainerStatus {
         id: instance.id,

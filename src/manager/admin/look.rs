@@ -1,6 +1,7 @@
 //! What is: the manager, services, routes, and why a service is as it is.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use axum::body::Body;
 use axum::extract::Path;
@@ -9,6 +10,7 @@ use hyper::StatusCode;
 use hyper::http::Response;
 
 use crate::api::manager::Answers;
+use crate::api::manager::ContainerStatus;
 use crate::api::manager::ControlStatus;
 use crate::api::manager::InstanceStatus;
 use crate::api::manager::Liveness;
@@ -179,16 +181,18 @@ fn service_status(
     containers: &Containers,
 ) -> ServiceStatus {
     let counts = view.counts;
+    let own = containers.get(&*view.name).map(Vec::as_slice).unwrap_or_default();
+    let by_engine = spec.control.iter().any(|control| matches!(control.reach, spec::Reach::Docker { .. }));
     let instances = view.instances.iter().map(|instance| InstanceStatus {
         address: instance.address.to_string(),
-        container: instance.container.clone(),
+        container: container_at(instance.address.ip(), own).filter(|_| by_engine),
         standing: instance.standing.as_str().to_owned(),
         why: instance.why.clone(),
         ejected: instance.is_ejected,
         draining: instance.is_draining,
         in_flight: instance.in_flight as u64,
     });
-    let own = overview.views.iter().find(|own| own.service == view.name);
+    let looked_after = overview.views.iter().find(|one| one.service == view.name);
     ServiceStatus {
         service: view.name.to_string(),
         state: state(view).as_str().to_owned(),
@@ -212,9 +216,17 @@ fn service_status(
             .to_owned(),
             unit: control.unit.as_str().to_owned(),
         }),
-        recovery: own.map(|own| recovery_status(own, overview.now)),
-        containers: containers.get(&*view.name).cloned().unwrap_or_default(),
+        recovery: looked_after.map(|view| recovery_status(view, overview.now)),
+        containers: own.to_vec(),
     }
+}
+
+/// The container that has this address, if the engine has said so.
+fn container_at(address: IpAddr, containers: &[ContainerStatus]) -> Option<String> {
+    let has = |container: &&ContainerStatus| {
+        container.address.as_ref().and_then(|text| text.parse().ok()) == Some(address)
+    };
+    containers.iter().find(has).map(|container| container.name.clone())
 }
 
 fn recovery_status(view: &View, now: Time) -> RecoveryStatus {

@@ -171,8 +171,9 @@ table! {
 table! {
     /// `discover` of a service.
     pub struct DiscoverTable {
-        /// Its name in the Compose file. Who takes requests is looked up by it every other second; whom recovery looks
-        /// after is asked of the Docker engine, where there is one, every five.
+        /// Its name in the Compose file. Who takes requests is looked up by it every other second, whom recovery looks
+        /// after is asked of the Docker engine, where there is one, every five; and both at once when the engine tells
+        /// that a container has started or ended.
         compose_service: Key<Token> => "must be there", AtOnce;
         /// Of a Compose project other than the manager's own.
         project: Key<Token> => "the manager's own", AtOnce;

@@ -1,6 +1,5 @@
 //! What recovery does through the gate, seen by a client and a service over real sockets.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::*;
 use crate::manager::config::reading;
-use crate::manager::gate::{Found, Report, Standing};
+use crate::manager::gate::{Report, Standing};
 use crate::manager::listener::{self, Given, Seats};
 use crate::manager::probe;
 use crate::manager::reach::engine::Engine;
@@ -51,6 +50,12 @@ async fn service(name: &'static str) -> (SocketAddr, mpsc::UnboundedReceiver<()>
 
 /// A gateway in front of these instances of the service `app`, and where it listens.
 async fn gateway(instances: &[SocketAddr]) -> (Gate, SocketAddr) {
+    let (_, gate, at) = scaled(instances).await;
+    (gate, at)
+}
+
+/// The same, and the service, which may get other instances.
+async fn scaled(instances: &[SocketAddr]) -> (Arc<Live>, Gate, SocketAddr) {
     let targets: Vec<String> = instances.iter().map(|at| format!("\"http://{at}\"")).collect();
     let text = format!("[[route]]\nservice = \"app\"\n[service.app]\ntargets = [{}]\n", targets.join(", "));
     let config = reading::read(&Source::manager("manager.toml", text), &|_| None).unwrap().config;
@@ -60,7 +65,8 @@ async fn gateway(instances: &[SocketAddr]) -> (Gate, SocketAddr) {
         tokio::spawn(probe::run(live, engine));
     }
     let gate = gateway.gate();
-    list(&gate, instances);
+    let live = gateway.services.get("app").unwrap();
+    live.list(instances.iter().copied().collect());
     let listener = Given::new(Vec::new()).listener("127.0.0.1:0".parse().unwrap()).unwrap();
     let at = listener.local_addr().unwrap();
     let stop = watch::Sender::new(false);
@@ -69,13 +75,7 @@ async fn gateway(instances: &[SocketAddr]) -> (Gate, SocketAddr) {
         let _stop = stop;
         served.await;
     });
-    (gate, at)
-}
-
-fn list(gate: &Gate, instances: &[SocketAddr]) {
-    let found: BTreeSet<Found> =
-        instances.iter().map(|at| Found { address: *at, container: Some("c".to_owned()) }).collect();
-    gate.set_instances("app", Some(found));
+    (live, gate, at)
 }
 
 async fn ask(at: SocketAddr) -> String {
@@ -107,16 +107,14 @@ async fn requests_wait_while_a_service_is_away_and_go_on_when_it_is_back() {
 async fn a_fresh_instance_takes_what_waits_for_the_one_that_is_away() {
     let (a, ..) = service("a").await;
     let (b, _heard, _open) = service("b").await;
-    let (gate, at) = gateway(&[a]).await;
+    let (live, gate, at) = scaled(&[a]).await;
     gate.begin_away("app");
     let waiting = tokio::spawn(ask(at));
     while gate.services()[0].parked == 0 {
         tokio::task::yield_now().await;
     }
-    list(&gate, &[a, b]);
+    live.list([a, b].into());
     assert_eq!(soon(waiting).await.unwrap(), "200 b");
-    let containers: Vec<_> = gate.services()[0].instances.iter().map(|view| view.container.clone()).collect();
-    assert_eq!(containers, [Some("c".to_owned()), Some("c".to_owned())]);
 }
 
 #[tokio::test]

@@ -59,7 +59,7 @@ impl Direct {
             Place::Tcp(at) => at.host.parse().ok(),
             Place::Unix(_) => None,
         };
-        Instance { name: id.clone(), id, address, state: "running".to_owned() }
+        Instance { name: id.clone(), id, address, state: "running".to_owned(), end: None }
     }
 
     pub(super) async fn status(&self, unit: &str) -> Result<UnitStatus, Fault> {

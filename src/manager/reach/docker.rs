@@ -58,17 +58,23 @@ impl Docker {
                 let container = self.engine.inspect(name).await?;
                 let name = container.name.trim_start_matches('/').to_owned();
                 let address = address(&container.network_settings);
-                Ok(vec![Instance { id: container.id, name, address, state: container.state.status }])
+                let end = self.engine.end(&container.id);
+                Ok(vec![Instance { id: container.id, name, address, state: container.state.status, end }])
             }
             Which::Compose { service, project } => {
                 let mut labels = vec![format!("com.docker.compose.service={service}")];
                 labels.extend(project.iter().map(|project| format!("com.docker.compose.project={project}")));
+                let listed = self.engine.list(&labels).await?;
                 let mut found: Vec<Instance> =
-                    self.engine.list(&labels).await?.into_iter().map(instance).collect();
+                    listed.into_iter().map(|listed| instance(listed, &self.engine)).collect();
                 found.sort_by(|a, b| a.name.cmp(&b.name));
                 Ok(found)
             }
         }
+    }
+
+    pub(super) fn engine(&self) -> &Arc<Engine> {
+        &self.engine
     }
 
     pub(super) fn which(&self) -> &Which {
@@ -146,10 +152,11 @@ impl Docker {
     }
 }
 
-fn instance(listed: Listed) -> Instance {
+fn instance(listed: Listed, engine: &Engine) -> Instance {
     let name =
         listed.names.first().map_or(listed.id.as_str(), |name| name.trim_start_matches('/')).to_owned();
-    Instance { address: address(&listed.network_settings), id: listed.id, name, state: listed.state }
+    let (address, end) = (address(&listed.network_settings), engine.end(&listed.id));
+    Instance { address, id: listed.id, name, state: listed.state, end }
 }
 
 fn address(networks: &Networks) -> Option<std::net::IpAddr> {

@@ -1,7 +1,7 @@
 //! Why a service could not be reached, or did not do what it was asked.
 //!
-//! Recovery decides by the kind: a container that is stopped was stopped by somebody, which is no illness; a socket
-//! where nobody answers says nothing about the service behind it.
+//! Recovery decides by the kind: in a container that does not run nothing can be done, and why it does not run is asked of the
+//! engine; a socket where nobody answers says nothing about the service behind it.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ pub enum Fault {
     NoContainer(String),
     /// The container is paused: somebody has done that.
     Paused(String),
-    /// The container does not run: somebody has stopped it, or it is being started.
+    /// The container does not run: it has ended, was stopped, or is being started.
     NotRunning(String),
     /// There is no `svctl` in the container, or it cannot be executed.
     NoSvctl(String),
@@ -48,9 +48,9 @@ impl Fault {
         }
     }
 
-    /// Somebody has put it into this state on purpose, so nobody else repairs it.
+    /// Its container is halted. That says nothing about who has done it.
     #[must_use]
-    pub const fn is_deliberate(&self) -> bool {
+    pub const fn is_halted(&self) -> bool {
         matches!(self, Self::Paused(_) | Self::NotRunning(_))
     }
 }

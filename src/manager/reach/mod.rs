@@ -22,6 +22,7 @@ use crate::manager::reach::direct::Direct;
 use crate::manager::reach::docker::Docker;
 use crate::manager::reach::docker::Which;
 use crate::manager::reach::engine::Engine;
+use crate::manager::reach::engine::fates::End;
 use crate::manager::reach::fault::Fault;
 use crate::manager::reach::wire::Place;
 use crate::net::token::Token;
@@ -38,6 +39,8 @@ pub struct Instance {
     pub address: Option<IpAddr>,
     /// How its container is, in the engine's word; `running` where there is no engine to ask.
     pub state: String,
+    /// How its container has ended, if it has and somebody has seen it.
+    pub end: Option<End>,
 }
 
 /// What can be done with a unit.
@@ -145,6 +148,15 @@ impl Reach {
             (Some(one), Some(other)) => one.is_same(other),
             (None, None) => true,
             (Some(_), None) | (None, Some(_)) => false,
+        }
+    }
+
+    /// The engine that is asked; `None`: none is.
+    #[must_use]
+    pub fn engine(&self) -> Option<&Arc<Engine>> {
+        match self {
+            Self::Docker(docker) => Some(docker.engine()),
+            Self::Direct(_) => None,
         }
     }
 

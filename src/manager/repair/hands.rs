@@ -1,11 +1,13 @@
 //! Tells the machine what is seen, and carries out what it wishes.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
@@ -33,10 +35,12 @@ use crate::manager::repair::Acted;
 use crate::manager::repair::Detections;
 use crate::manager::repair::Say;
 use crate::manager::repair::Told;
+use crate::manager::repair::ears::Ears;
 use crate::manager::repair::known::Known;
 use crate::manager::repair::patient::Patient;
 use crate::manager::repair::patient::Roster;
 use crate::manager::repair::second_look::look_again;
+use crate::manager::repair::watch::LIST_EVERY;
 use crate::manager::repair::watch::Watch;
 use crate::manager::repair::work;
 use crate::manager::repair::work::Done;
@@ -53,6 +57,8 @@ pub(super) struct Hands {
     pub(super) patients: BTreeMap<Arc<str>, Arc<Patient>>,
     /// What follows each of them.
     pub(super) watches: BTreeMap<Arc<str>, AbortHandle>,
+    /// Who listens to the engine, while there is a service that it is asked about.
+    pub(super) ears: Option<AbortHandle>,
     /// What a new file says of services on which an action runs, which is waited for; `None`: they are no more looked after.
     pub(super) coming: BTreeMap<Arc<str>, Option<(Arc<Patient>, Policy)>>,
     pub(super) machine: Recovery,
@@ -83,9 +89,28 @@ impl Hands {
     pub(super) fn watch(&mut self, patient: Arc<Patient>) {
         let name = Arc::clone(&patient.name);
         self.patients.insert(Arc::clone(&name), Arc::clone(&patient));
-        let watch = Watch { patient, tell: self.tell.clone(), news: self.news.clone() };
+        self.listen();
+        let (tell, news) = (self.tell.clone(), self.news.clone());
+        let watch = Watch { patient, tell, news, every: LIST_EVERY, again: Notify::new() };
         if let Some(before) = self.watches.insert(name, tokio::spawn(watch.run()).abort_handle()) {
             before.abort();
+        }
+    }
+
+    /// Listens to the engine as long as that is of use to anybody.
+    fn listen(&mut self) {
+        match self.patients.values().find_map(|patient| patient.reach.engine()) {
+            Some(engine) if self.ears.is_none() => {
+                let (gate, say) = (self.gate.clone(), Arc::clone(&self.say));
+                let ears = Ears { engine: Arc::clone(engine), gate, say };
+                self.ears = Some(tokio::spawn(ears.run()).abort_handle());
+            }
+            Some(_) => {}
+            None => {
+                if let Some(ears) = self.ears.take() {
+                    ears.abort();
+                }
+            }
         }
     }
 
@@ -116,6 +141,7 @@ impl Hands {
                 watch.abort();
             }
             self.patients.remove(&name);
+            self.listen();
             self.detections.remove(&name);
             self.known.retain(|(service, _), _| *service != name);
             return self.step(Fact::Ruled { service: name, policy: None }, now);
@@ -154,7 +180,11 @@ impl Hands {
         let id: Arc<str> = Arc::from(instance.id.as_str());
         let key = (Arc::clone(service), Arc::clone(&id));
         let was_sick = self.known.get(&key).is_some_and(|(_, known)| known.sign().is_sick());
-        self.report(service, &instance, &sign);
+        // A container that has just ended has no address any more; where it was is where nobody is now. Told once: another one may
+        // get that address.
+        let before = self.known.get(&key).and_then(|(before, _)| before.address);
+        let last_seen = Instance { address: instance.address.or(before), ..instance.clone() };
+        self.report(service, &last_seen, &sign);
         if sign == Sign::Gone {
             self.known.remove(&key);
         } else {
@@ -224,28 +254,21 @@ impl Hands {
             Standing::Unknown => return,
             Standing::Ill | Standing::Gone => Sign::Ill(changed.cause.to_string()),
         };
-        self.on_checked(&changed.service, changed.instance, changed.container.as_deref(), sign, now);
+        self.on_checked(&changed.service, changed.instance, sign, now);
     }
 
     /// A check of the gateway's says so.
-    fn on_checked(
-        &mut self,
-        service: &Arc<str>,
-        at: SocketAddr,
-        container: Option<&str>,
-        sign: Sign,
-        now: Time,
-    ) {
-        let of: Vec<Arc<str>> = self
-            .known
-            .iter()
-            .filter(|((name, _), _)| name == service)
-            .filter(|(_, (instance, _))| {
-                container.is_some_and(|name| name == instance.id || name == instance.name)
-                    || instance.address.is_none_or(|address| address == at.ip())
-            })
-            .map(|((_, id), _)| Arc::clone(id))
-            .collect();
+    fn on_checked(&mut self, service: &Arc<str>, at: SocketAddr, sign: Sign, now: Time) {
+        let of_address = |address: Option<IpAddr>| -> Vec<Arc<str>> {
+            let own = self.known.iter().filter(|((name, _), _)| name == service);
+            let there = own.filter(|(_, (instance, _))| instance.address == address);
+            there.map(|((_, id), _)| Arc::clone(id)).collect()
+        };
+        // One without an address may be anywhere, but not where another one is.
+        let mut of = of_address(Some(at.ip()));
+        if of.is_empty() {
+            of = of_address(None);
+        }
         // One that svinit has not told of yet will be asked about when it does.
         let [id] = of.as_slice() else { return };
         let Some((_, known)) = self.known.get_mut(&(Arc::clone(service), Arc::clone(id))) else { return };
@@ -267,7 +290,7 @@ impl Hands {
                     Standing::Unknown => continue,
                     Standing::Ill | Standing::Gone => Sign::Ill(instance.why),
                 };
-                self.on_checked(&service.name, instance.address, instance.container.as_deref(), sign, now);
+                self.on_checked(&service.name, instance.address, sign, now);
             }
         }
     }
@@ -278,10 +301,7 @@ impl Hands {
         let view = views.iter().find(|view| *view.name == *service);
         let all = view.into_iter().flat_map(|view| &view.instances);
         let own: Vec<SocketAddr> = all
-            .filter(|known| {
-                known.container.as_deref().is_some_and(|name| name == instance.id || name == instance.name)
-                    || instance.address.is_none_or(|address| address == known.address.ip())
-            })
+            .filter(|known| instance.address.is_none_or(|address| address == known.address.ip()))
             .map(|known| known.address)
             .collect();
         // Which of several is meant cannot be told without an address.

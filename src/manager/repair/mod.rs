@@ -4,6 +4,8 @@
 //! events (`watch`; a crash is known when it happens), the gateway's own checks, and svinit's answer when it is asked
 //! (`second_look`). `known` brings them to one sign, `hands` carries wishes out, `rounds` is the loop.
 
+mod ears;
+pub(in crate::manager) mod halted;
 mod hands;
 pub(in crate::manager) mod known;
 pub mod patient;

@@ -93,6 +93,7 @@ impl Rounds {
         let mut hands = Hands {
             patients: BTreeMap::new(),
             watches: BTreeMap::new(),
+            ears: None,
             coming: BTreeMap::new(),
             machine: Recovery::new(policies, RandomState::new().hash_one(0)),
             known: BTreeMap::new(),

@@ -1,27 +1,35 @@
 //! Follows the instances of a service, and what svinit says about its unit in each of them.
+//!
+//! Which instances there are is asked when the engine tells that something has happened, and from time to time, since a stream of
+//! events may be away.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio::time::sleep;
+use tokio::time::sleep_until;
 
 use crate::api::event::UnitEvent;
 use crate::manager::news::Kind;
 use crate::manager::news::News;
 use crate::manager::reach::Instance;
+use crate::manager::reach::engine::fates::End;
 use crate::manager::reach::fault::Fault;
 use crate::manager::recovery::fact::Sign;
 use crate::manager::repair::Told;
+use crate::manager::repair::halted::halted;
 use crate::manager::repair::known::sign;
 use crate::manager::repair::known::sign_of;
 use crate::manager::repair::patient::Patient;
 
-/// Between two looks at which instances there are, where an engine has to be asked.
-const LIST_EVERY: Duration = Duration::from_secs(5);
+/// Between two looks at which instances there are, where an engine has to be asked and tells nothing.
+pub(super) const LIST_EVERY: Duration = Duration::from_secs(5);
 
 /// Before a stream that has ended is opened again: the first time, and at most.
 const AGAIN_MIN: Duration = Duration::from_millis(100);
@@ -32,10 +40,22 @@ pub(super) struct Watch {
     pub(super) patient: Arc<Patient>,
     pub(super) tell: mpsc::Sender<Told>,
     pub(super) news: News,
+    /// [`LIST_EVERY`].
+    pub(super) every: Duration,
+    /// Instances are to be looked at again at once.
+    pub(super) again: Notify,
 }
 
 /// Nobody listens any more.
 struct Over;
+
+/// When it will be known how it has ended.
+fn judged_at(instance: &Instance) -> Option<Instant> {
+    match instance.end {
+        Some(End::Fresh { judged_at, .. }) => Some(judged_at),
+        Some(End::Own(_) | End::Asked(_)) | None => None,
+    }
+}
 
 impl Watch {
     /// Follows all instances of it, until it is aborted.
@@ -44,16 +64,32 @@ impl Watch {
         // They end with it.
         let mut tasks = JoinSet::new();
         let mut followed: BTreeMap<String, (Instance, AbortHandle)> = BTreeMap::new();
+        let mut changes = watch.patient.reach.engine().map(|engine| engine.changes());
         loop {
             while tasks.try_join_next().is_some() {}
+            let mut next = Instant::now() + watch.every;
             let listed = match watch.patient.reach.instances().await {
-                Ok(found) => watch.take_over(found, &mut followed, &mut tasks).await,
+                Ok(found) => {
+                    next = found.iter().filter_map(judged_at).fold(next, Instant::min);
+                    watch.take_over(found, &mut followed, &mut tasks).await
+                }
                 Err(fault) => watch.lose_sight(&fault, &followed).await,
             };
             if listed.is_err() {
                 return;
             }
-            sleep(LIST_EVERY).await;
+            let changed = async {
+                match &mut changes {
+                    // The engine outlives its watches.
+                    Some(changes) => drop(changes.changed().await),
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = sleep_until(next) => {}
+                () = changed => {}
+                () = watch.again.notified() => {}
+            }
         }
     }
 
@@ -73,11 +109,10 @@ impl Watch {
             }
         }
         for instance in found {
-            if instance.state != "running" {
+            if let Some(sign) = halted(&instance) {
                 if let Some((_, task)) = followed.remove(&instance.id) {
                     task.abort();
                 }
-                let sign = Sign::Held(format!("its container is {}", instance.state));
                 self.push(instance, sign).await?;
             } else if !followed.contains_key(&instance.id) {
                 let task = tasks.spawn(Arc::clone(self).follow(instance.clone()));
@@ -106,8 +141,10 @@ impl Watch {
             let Ok(ended) = self.follow_once(&instance, &mut pause).await else { return };
             if let Err(fault) = ended {
                 let words = fault.to_string();
-                let told = if fault.is_deliberate() {
-                    self.push(instance.clone(), Sign::Held(words)).await
+                let told = if fault.is_halted() {
+                    // How it stands is the engine's to say.
+                    self.again.notify_one();
+                    Ok(())
                 } else if let Some(why) = self.patient.reach.is_cut(&fault).await {
                     self.cut(instance.clone(), why).await
                 } else {
@@ -170,3 +207,6 @@ impl Watch {
         self.tell.send(Told::Pushed { patient, instance, sign }).await.map_err(|_| Over)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,8 +6,10 @@ use crate::api::command::Outcome;
 use crate::manager::reach::Act;
 use crate::manager::reach::fault::Fault;
 use crate::manager::recovery::fact::Failure;
+use crate::manager::recovery::fact::Sign;
 use crate::manager::recovery::policy::Policy;
 use crate::manager::recovery::policy::Rung;
+use crate::manager::repair::halted::halted;
 use crate::manager::repair::patient::Patient;
 
 /// For a container to end by itself before it is restarted.
@@ -43,14 +45,28 @@ pub(super) async fn carry_out(patient: &Patient, instance: &str, rung: Rung) -> 
             };
             Done { result, outcome: Some(outcome) }
         }
+        Err(Fault::NotRunning(why)) => {
+            Done { result: Err(halt(patient, instance, why).await), outcome: None }
+        }
         Err(fault) => Done { result: Err(failure(&fault)), outcome: None },
+    }
+}
+
+/// Nothing can be done inside a container that does not run. Whether a person wants that is asked of the engine.
+async fn halt(patient: &Patient, instance: &str, why: String) -> Failure {
+    let found = patient.reach.instances().await.unwrap_or_default();
+    match found.iter().find(|one| one.id == instance).and_then(halted) {
+        Some(Sign::Held(why)) => Failure::Held(why),
+        _ => Failure::NotApplicable(why),
     }
 }
 
 fn failure(fault: &Fault) -> Failure {
     match fault {
-        Fault::Paused(why) | Fault::NotRunning(why) => Failure::Held(why.clone()),
-        Fault::Denied(why) | Fault::NoUnit(why) | Fault::NoSvctl(why) => Failure::NotApplicable(why.clone()),
+        Fault::Paused(why) => Failure::Held(why.clone()),
+        Fault::NotRunning(why) | Fault::Denied(why) | Fault::NoUnit(why) | Fault::NoSvctl(why) => {
+            Failure::NotApplicable(why.clone())
+        }
         Fault::Unreachable(why)
         | Fault::NoContainer(why)
         | Fault::Failed(why)

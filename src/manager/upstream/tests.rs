@@ -37,7 +37,7 @@ impl World {
     }
 
     fn list(&mut self, listed: &[&str]) -> Vec<Change> {
-        self.tell(Fact::Listed(listed.iter().map(|text| (at(text), None)).collect()))
+        self.tell(Fact::Listed(listed.iter().map(|text| at(text)).collect()))
     }
 
     fn tell(&mut self, fact: Fact) -> Vec<Change> {
@@ -235,4 +235,15 @@ fn an_instance_that_is_not_listed_any_more_ends_with_its_last_request() {
     assert_eq!(world.upstream.in_flight(at(A)), 1);
     assert!(world.upstream.release(at(A)));
     assert_eq!(world.upstream.views().len(), 1);
+}
+
+#[test]
+fn what_was_said_to_be_away_is_sent_nothing_until_a_check_passes() {
+    let mut world = World::new(Balance::RoundRobin, true, 0, &[A]);
+    world.pass(A);
+    world.tell(Fact::Reported(at(A), Report::NotReady("its container is paused".to_owned())));
+    // Connections are accepted, and not answered.
+    assert_eq!((world.fail(A), world.pick()), (Vec::new(), None));
+    assert_eq!(world.pass(A), [Standing::Up]);
+    assert_eq!(world.pick(), Some(at(A)));
 }

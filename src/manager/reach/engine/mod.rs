@@ -4,24 +4,32 @@
 //! `svmanager guard`, which lets through exactly these calls.
 
 pub mod answers;
+pub mod fates;
 pub mod frames;
 
 use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::sync::OnceCell;
+use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio::time::timeout;
 
 use crate::client::query::Path;
 use crate::manager::reach::engine::answers::Container;
 use crate::manager::reach::engine::answers::ExecState;
+use crate::manager::reach::engine::answers::Happening;
 use crate::manager::reach::engine::answers::Listed;
 use crate::manager::reach::engine::answers::Made;
 use crate::manager::reach::engine::answers::Problem;
 use crate::manager::reach::engine::answers::Version;
+use crate::manager::reach::engine::fates::End;
+use crate::manager::reach::engine::fates::Fates;
 use crate::manager::reach::engine::frames::Frames;
 use crate::manager::reach::fault;
 use crate::manager::reach::fault::Fault;
@@ -51,6 +59,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// it had failed while it works.
 const SLACK: Duration = Duration::from_secs(5);
 
+/// What events of a restart of ours may come later than its answer.
+const ECHO: Duration = Duration::from_secs(10);
+
 /// Bytes of an answer at most: a list of a thousand containers.
 const ANSWER_MAX: usize = 16 << 20;
 
@@ -59,6 +70,26 @@ const ANSWER_MAX: usize = 16 << 20;
 pub struct Engine {
     place: Place,
     version: OnceCell<String>,
+    fates: Mutex<Fates>,
+    changed: watch::Sender<()>,
+}
+
+/// What happens to containers, as it happens.
+pub struct Happenings(Body);
+
+impl Happenings {
+    /// The next one; `None`: the stream has ended.
+    ///
+    /// # Errors
+    /// The connection is lost.
+    pub async fn next(&mut self) -> Result<Option<Happening>, Fault> {
+        while let Some(line) = self.0.line().await.map_err(|error| fault::of_io("the engine", &error))? {
+            if let Ok(happening) = serde_json::from_slice(&line) {
+                return Ok(Some(happening));
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// What came of an exec.
@@ -76,7 +107,12 @@ impl Engine {
     /// Behind `socket`; it is first asked when it is needed.
     #[must_use]
     pub fn new(socket: PathBuf) -> Self {
-        Self { place: Place::Unix(socket), version: OnceCell::new() }
+        Self {
+            place: Place::Unix(socket),
+            version: OnceCell::new(),
+            fates: Mutex::default(),
+            changed: watch::Sender::new(()),
+        }
     }
 
     /// Containers that run or do not, of `labels` and [`MANAGED`].
@@ -162,11 +198,12 @@ impl Engine {
         }
     }
 
-    /// Restarts a container, which gets `stop` to end by itself.
+    /// Restarts the container of this number, which gets `stop` to end by itself.
     ///
     /// # Errors
     /// As [`Fault`] says.
     pub async fn restart(&self, container: &str, stop: Duration) -> Result<(), Fault> {
+        self.with_fates(|fates| fates.begin_own(container, stop + SLACK + ECHO, Instant::now()));
         let path = Path::new("/containers")
             .segment(container)
             .segment("restart")
@@ -175,14 +212,42 @@ impl Engine {
         self.accepted(answer).await.map(drop)
     }
 
-    /// What happens to containers with [`MANAGED`], one JSON object a line, from now on.
+    /// What happens to containers with [`MANAGED`] from now on. One task follows it, for ever, and tells it by
+    /// [`Engine::happened`].
     ///
     /// # Errors
     /// As [`Fault`] says.
-    pub async fn events(&self) -> Result<Body, Fault> {
+    pub async fn events(&self) -> Result<Happenings, Fault> {
         let filters = json!({ "type": ["container"], "label": [MANAGED] }).to_string();
         let answer = self.ask("GET", &Path::new("/events").with("filters", &filters), None, PATIENCE).await?;
-        Ok(self.accepted(answer).await?.body)
+        let body = self.accepted(answer).await?.body;
+        // What happened before is known to nobody.
+        self.with_fates(Fates::forget);
+        self.changed.send_replace(());
+        Ok(Happenings(body))
+    }
+
+    /// This has happened. Whether it may change which containers there are and how they are; then who watches them is woken.
+    pub fn happened(&self, happening: &Happening) -> bool {
+        let is_news = self.with_fates(|fates| fates.step(happening, Instant::now()));
+        if is_news {
+            self.changed.send_replace(());
+        }
+        is_news
+    }
+
+    /// Told whenever containers are to be looked at again.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// How the container of this number has ended; `None`: nobody has seen it.
+    pub fn end(&self, container: &str) -> Option<End> {
+        self.with_fates(|fates| fates.end(container, Instant::now()))
+    }
+
+    fn with_fates<T>(&self, with: impl FnOnce(&mut Fates) -> T) -> T {
+        with(&mut self.fates.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &Path) -> Result<T, Fault> {
