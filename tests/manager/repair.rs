@@ -187,8 +187,12 @@ fn who_takes_alerts_is_told_which_service_is_given_up_and_why() {
     let (head, body) = alerts.recv_timeout(PATIENCE).expect("the alert is posted");
     assert!(head.starts_with("POST /alerts?of=tests HTTP/1.1\r\n"), "{head}");
     assert_eq!(value(&head, "content-type"), Some("application/json"));
-    let why = format!("nothing on its ladder has helped {}", svinit.socket().display());
-    assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), json!({ "service": "app", "why": why }));
+    let instance = svinit.socket().display().to_string();
+    let ails = "failed: was killed by SIGKILL";
+    let why = format!("nothing on its ladder has helped {instance}; it is down: {ails}; nothing was tried");
+    let ailing = json!([{ "service": "app", "instance": instance, "sign": "down", "why": ails }]);
+    let told: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(told, json!({ "service": "app", "why": why, "ailing": ailing, "tried": [] }));
     manager.wait_for(&format!("ALERT: app: {why}"));
     manager.wait_for(&format!("recovery: app: quarantined: {why}"));
     assert!(!manager.said().contains("recovery: app: act"), "{}", manager.said());
@@ -206,6 +210,10 @@ fn a_service_that_no_restart_heals_is_given_up_when_its_budget_is_spent() {
     kill(pid(&svinit), "KILL");
     let line = manager.wait_for("ALERT: app: ");
     assert!(line.contains(": 3 actions in 600 s have not helped "), "{line}");
+    assert!(
+        line.contains("; it is down: failed: ") && line.contains("; tried: restart-unit (no-help: "),
+        "{line}"
+    );
     manager.wait_for("recovery: app: quarantined: ");
     assert_eq!(manager.lines_with("recovery: app: act: restart-unit of"), 3, "{}", manager.said());
     assert_eq!(manager.lines_with("recovery: app: no-help: "), 3, "{}", manager.said());

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::manager::recovery::policy::Policy;
 use crate::manager::recovery::policy::Rung;
+use crate::manager::recovery::tally::Came;
 
 /// Milliseconds since the manager was started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,6 +81,30 @@ pub enum Failure {
     Held(String),
     /// It was tried.
     Failed(String),
+}
+
+/// An instance that needs somebody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ailing {
+    /// Of this service.
+    pub service: Arc<str>,
+    /// Which of them.
+    pub instance: Arc<str>,
+    /// How it is, as far as anybody knows.
+    pub sign: Sign,
+}
+
+/// Something that was tried since a service is not well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tried {
+    /// With which instance.
+    pub instance: Arc<str>,
+    /// What.
+    pub rung: Rung,
+    /// What came of it.
+    pub came: Came,
+    /// Why.
+    pub why: String,
 }
 
 /// What has happened.
@@ -177,8 +202,12 @@ pub enum Wish {
     Alert {
         /// About this service; `None`: all of them.
         service: Option<Arc<str>>,
-        /// What.
+        /// What, with all of the following in words.
         why: String,
+        /// Whom it is about.
+        ailing: Vec<Ailing>,
+        /// What has not helped, the oldest first.
+        tried: Vec<Tried>,
     },
     /// This was decided, and why: a line of the audit log.
     Note {

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::manager::recovery::fact::Ailing;
 use crate::manager::recovery::fact::Attempt;
 use crate::manager::recovery::fact::Fact;
 use crate::manager::recovery::fact::Failure;
 use crate::manager::recovery::fact::Sign;
 use crate::manager::recovery::fact::Time;
+use crate::manager::recovery::fact::Tried;
 use crate::manager::recovery::fact::Wish;
 use crate::manager::recovery::policy::BACKOFF_MAX;
 use crate::manager::recovery::policy::BACKOFF_MIN;
@@ -18,6 +20,7 @@ use crate::manager::recovery::service::Phase;
 use crate::manager::recovery::service::Service;
 use crate::manager::recovery::tally::Came;
 use crate::manager::recovery::tally::Tally;
+use crate::manager::recovery::told;
 
 /// For a second look.
 const CONFIRM_PATIENCE: u64 = 10_000;
@@ -222,7 +225,7 @@ impl Recovery {
             Sign::Well if is_patient => match service.phase.clone() {
                 Phase::Proving { rung, .. } => {
                     service.conclude(Came::Healed);
-                    service.failures = 0;
+                    service.begin_anew();
                     service.phase = Phase::Rest;
                     service.not_before = Time(now.0 + service.policy.cooldown);
                     note(
@@ -237,7 +240,7 @@ impl Recovery {
                 // The action tells itself when it has ended.
                 Phase::Acting { .. } => {}
                 Phase::Waiting { .. } | Phase::Confirming { .. } | Phase::Cooling { .. } => {
-                    service.failures = 0;
+                    service.begin_anew();
                     service.phase = Phase::Rest;
                     note(name, service, now, "recovered", format!("{instance} is well by itself"), out);
                 }
@@ -250,7 +253,7 @@ impl Recovery {
                     // What has flapped is believed when it has been well for as long as flaps are counted.
                     if service.flips.len() < service.policy.flaps {
                         service.phase = Phase::Rest;
-                        service.failures = 0;
+                        service.begin_anew();
                         note(name, service, now, "released", format!("{instance} is well"), out);
                     }
                 }
@@ -341,6 +344,7 @@ impl Recovery {
                 // It has touched nothing, so it does not count, and the next rung need not wait.
                 service.actions.pop_back();
                 service.conclude(Came::Skipped);
+                service.has_tried(&instance, rung, Came::Skipped, &why);
                 note(name, service, now, "skipped", format!("{} of {instance}: {why}", rung.as_str()), out);
                 climb(service, &instance);
                 service.not_before = now;
@@ -363,6 +367,7 @@ impl Recovery {
         let draw = self.draw();
         let Some(service) = self.services.get_mut(name) else { return };
         service.tally.count(rung, Came::NoHelp);
+        service.has_tried(instance, rung, Came::NoHelp, why);
         service.failures = service.failures.saturating_add(1);
         climb(service, instance);
         let whole = BACKOFF_MIN.saturating_mul(1 << service.failures.min(20)).min(BACKOFF_MAX);
@@ -398,7 +403,7 @@ impl Recovery {
                 if matches!(service.phase, Phase::Quarantined { .. }) {
                     service.phase = Phase::Rest;
                 }
-                service.failures = 0;
+                service.begin_anew();
                 service.flips.clear();
                 service.actions.clear();
                 service.not_before = now;
@@ -507,11 +512,14 @@ impl Recovery {
             Freeze::No if is_too_much => {
                 self.freeze = Freeze::Until(Time(now.0 + FREEZE_MAX));
                 self.freezes += 1;
+                let ailing: Vec<Ailing> =
+                    self.services.iter().flat_map(|(name, service)| service.ailing(name)).collect();
                 let why = format!(
-                    "{ill} of {all} services are ill at once: this is the host or the network, nothing is touched"
+                    "{ill} of {all} services are ill at once: this is the host or the network, nothing is touched; {}",
+                    told::of_all(&ailing)
                 );
                 out.push(Wish::Note { service: None, decision: "frozen", why: why.clone() });
-                out.push(Wish::Alert { service: None, why });
+                out.push(Wish::Alert { service: None, why, ailing, tried: Vec::new() });
             }
             Freeze::Until(until) if is_too_much && until <= now => {
                 self.freeze = Freeze::Over;
@@ -560,7 +568,7 @@ impl Recovery {
             }
             Phase::Quarantined { until } if until <= now => {
                 service.phase = Phase::Rest;
-                service.failures = 0;
+                service.begin_anew();
                 service.flips.clear();
                 service.instances.values_mut().for_each(|instance| instance.rung = 0);
                 note(name, service, now, "released", "it is tried again".to_owned(), out);
@@ -657,6 +665,7 @@ impl Recovery {
             let place = service.instances.get(instance).map_or(0, |known| known.rung);
             rung = service.policy.ladder.get(place).copied().unwrap_or(Rung::Alert);
         }
+        let sign = service.instances.get(instance).map_or(Sign::Gone, |known| known.sign.clone());
         let flaps = service.flips.len() >= service.policy.flaps;
         let is_spent = service.actions.len() >= service.policy.budget;
         if rung == Rung::Alert || flaps || is_spent {
@@ -675,17 +684,13 @@ impl Recovery {
             } else {
                 format!("nothing on its ladder has helped {instance}")
             };
+            let why = format!("{why}; it is {}; {}", told::of(&sign), told::tried(&service.tried));
             quarantine(name, service, why, now, out);
             return;
         }
         service.actions.push_back(now);
         let by = Time(now.0 + service.policy.patience);
-        let sign = service.instances.get(instance).map(|known| known.sign.clone()).unwrap_or(Sign::Gone);
-        let why = match &sign {
-            Sign::Ill(why) | Sign::Coming(why) | Sign::Down(why) => why.clone(),
-            Sign::Well | Sign::Held(_) | Sign::Unseen(_) | Sign::Lost(_) | Sign::Gone => String::new(),
-        };
-        note(name, service, now, "act", format!("{} of {instance}: {why}", rung.as_str()), out);
+        note(name, service, now, "act", format!("{} of {instance}: {}", rung.as_str(), sign.why()), out);
         service.phase = Phase::Acting { instance: Arc::clone(instance), attempt, rung, by };
         park_for(name, service, rung, instance, out);
         out.push(Wish::Act { service: Arc::clone(name), instance: Arc::clone(instance), rung, attempt });
@@ -708,7 +713,7 @@ impl Recovery {
         if service.held_by.as_ref() != Some(&why) {
             note(name, service, now, "held", why.clone(), out);
             if self.is_leader {
-                out.push(Wish::Alert { service: Some(Arc::clone(name)), why: why.clone() });
+                out.push(alert(name, service, why.clone()));
             }
             service.held_by = Some(why);
         }
@@ -809,7 +814,12 @@ fn quarantine(name: &Arc<str>, service: &mut Service, why: String, now: Time, ou
     service.phase = Phase::Quarantined { until: Time(now.0 + service.policy.quarantine) };
     service.tally.quarantines += 1;
     note(name, service, now, "quarantined", why.clone(), out);
-    out.push(Wish::Alert { service: Some(Arc::clone(name)), why });
+    out.push(alert(name, service, why));
+}
+
+fn alert(name: &Arc<str>, service: &Service, why: String) -> Wish {
+    let tried: Vec<Tried> = service.tried.iter().cloned().collect();
+    Wish::Alert { service: Some(Arc::clone(name)), why, ailing: service.ailing(name), tried }
 }
 
 fn note(

@@ -24,6 +24,7 @@ pub mod machine;
 pub mod policy;
 mod service;
 pub mod tally;
+mod told;
 
 #[cfg(test)]
 mod sim;

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::manager::recovery::fact::Ailing;
 use crate::manager::recovery::fact::Attempt;
 use crate::manager::recovery::fact::Sign;
 use crate::manager::recovery::fact::Time;
+use crate::manager::recovery::fact::Tried;
 use crate::manager::recovery::policy::Policy;
 use crate::manager::recovery::policy::Rung;
 use crate::manager::recovery::tally::Came;
@@ -14,6 +16,9 @@ use crate::manager::recovery::tally::Tally;
 
 /// Decisions that are remembered for `svmanager why`.
 const NOTES_MAX: usize = 32;
+
+/// What was tried is remembered for an alert; budgets keep it far below that.
+const TRIED_MAX: usize = 16;
 
 /// What recovery knows of a service.
 #[derive(Clone, Debug)]
@@ -36,6 +41,8 @@ pub(super) struct Service {
     pub(super) held_by: Option<String>,
     pub(super) notes: VecDeque<(Time, &'static str, String)>,
     pub(super) tally: Tally,
+    /// What has not helped since it was last well, or let go on from the first rung.
+    pub(super) tried: VecDeque<Tried>,
 }
 
 /// One place where it runs.
@@ -122,6 +129,7 @@ impl Service {
             held_by: None,
             notes: VecDeque::new(),
             tally: Tally::default(),
+            tried: VecDeque::new(),
         }
     }
 
@@ -139,6 +147,31 @@ impl Service {
     pub(super) fn is_away(&self) -> bool {
         let is_away = |sign: &Sign| sign.is_sick() || matches!(sign, Sign::Held(_));
         self.healthy() == 0 && self.instances.values().any(|instance| is_away(&instance.sign))
+    }
+
+    /// Those of its instances that are not well.
+    pub(super) fn ailing(&self, name: &Arc<str>) -> Vec<Ailing> {
+        let sick = self.instances.iter().filter(|(_, known)| known.sign.is_sick());
+        sick.map(|(instance, known)| Ailing {
+            service: Arc::clone(name),
+            instance: Arc::clone(instance),
+            sign: known.sign.clone(),
+        })
+        .collect()
+    }
+
+    /// It begins from the first rung, as if nothing had been tried.
+    pub(super) fn begin_anew(&mut self) {
+        self.failures = 0;
+        self.tried.clear();
+    }
+
+    /// This has not helped.
+    pub(super) fn has_tried(&mut self, instance: &Arc<str>, rung: Rung, came: Came, why: &str) {
+        if self.tried.len() >= TRIED_MAX {
+            self.tried.pop_front();
+        }
+        self.tried.push_back(Tried { instance: Arc::clone(instance), rung, came, why: why.to_owned() });
     }
 
     /// The instance that is to be looked after next: the one that is worst off, then by name.

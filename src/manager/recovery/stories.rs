@@ -682,3 +682,70 @@ fn another_instance_that_can_be_reached_does_not_wait_for_one_that_cannot() {
         ),
     );
 }
+
+#[test]
+fn an_alert_says_what_ails_and_what_was_tried() {
+    let mut machine = Recovery::new(shop(), 7);
+    let mut alerts = Vec::new();
+    let mut tell = |at: u64, words: &str| {
+        for wish in machine.step(fact(words, Time(at)), Time(at)) {
+            if let Wish::Alert { service, why, ailing, tried } = wish {
+                let ailing: Vec<String> =
+                    ailing.iter().map(|one| format!("{}/{}", one.service, one.instance)).collect();
+                let tried: Vec<String> =
+                    tried.iter().map(|one| format!("{} {}", one.rung.as_str(), one.came.as_str())).collect();
+                alerts.push((service, why, ailing.join(" "), tried.join(" ")));
+            }
+        }
+    };
+    tell(0, "all leads");
+    for name in ["backend", "database", "frontend", "mail"] {
+        tell(0, &format!("{name} well"));
+    }
+    tell(1_000, "mail down");
+    tell(1_100, "mail failed #1");
+    tell(400_000, "mail down");
+    tell(500_000, "mail well");
+    // What was tried before it was well is no part of another story.
+    tell(1_200_000, "mail ill");
+    tell(1_206_000, "all leads");
+    tell(1_206_100, "mail is-ill #2");
+    tell(1_206_200, "mail cannot #3");
+    tell(1_206_300, "mail cannot #4");
+    tell(2_000_000, "mail well");
+    tell(2_000_001, "frontend down");
+    tell(2_000_002, "backend ill");
+    let told = |at: usize| -> (Option<&str>, &str, &str, &str) {
+        let (service, why, ailing, tried) = &alerts[at];
+        (service.as_deref(), why, ailing, tried)
+    };
+    assert_eq!(
+        told(0),
+        (
+            Some("mail"),
+            "nothing on its ladder has helped 1; it is down: failed; tried: restart-unit (no-help: no)",
+            "mail/1",
+            "restart-unit no-help"
+        )
+    );
+    assert_eq!(
+        told(1),
+        (
+            Some("mail"),
+            "nothing on its ladder has helped 1; it is ill: 503; tried: reload (skipped: no), restart-unit (skipped: no)",
+            "mail/1",
+            "reload skipped restart-unit skipped"
+        )
+    );
+    assert_eq!(
+        told(2),
+        (
+            None,
+            "2 of 4 services are ill at once: this is the host or the network, nothing is touched; \
+             backend (1) is ill: 503, frontend (1) is down: failed",
+            "backend/1 frontend/1",
+            ""
+        )
+    );
+    assert_eq!(alerts.len(), 3);
+}

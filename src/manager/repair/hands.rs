@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::sync::Notify;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
@@ -23,10 +24,12 @@ use crate::manager::news::News;
 use crate::manager::reach::Instance;
 use crate::manager::reach::wire;
 use crate::manager::reach::wire::Place;
+use crate::manager::recovery::fact::Ailing;
 use crate::manager::recovery::fact::Attempt;
 use crate::manager::recovery::fact::Fact;
 use crate::manager::recovery::fact::Sign;
 use crate::manager::recovery::fact::Time;
+use crate::manager::recovery::fact::Tried;
 use crate::manager::recovery::fact::Wish;
 use crate::manager::recovery::machine::Recovery;
 use crate::manager::recovery::policy::Policy;
@@ -314,7 +317,9 @@ impl Hands {
             Wish::Unpark(service) => self.unpark(&service),
             Wish::Confirm { service, instance, attempt } => self.confirm(&service, &instance, attempt),
             Wish::Act { service, instance, rung, attempt } => self.act(&service, &instance, rung, attempt),
-            Wish::Alert { service, why } => self.alert(service.as_deref(), &why),
+            Wish::Alert { service, why, ailing, tried } => {
+                self.alert(service.as_deref(), &why, &ailing, &tried);
+            }
             Wish::Note { service, decision, why } => {
                 if decision == "refused" {
                     self.refusal = Some(why.clone());
@@ -392,11 +397,11 @@ impl Hands {
         });
     }
 
-    fn alert(&self, service: Option<&str>, why: &str) {
+    fn alert(&self, service: Option<&str>, why: &str, ailing: &[Ailing], tried: &[Tried]) {
         (self.say)(&format!("ALERT: {}: {why}", service.unwrap_or("all services")));
         self.news.tell(Kind::Alert, service, None, "alert", why);
         let Some(url) = self.webhook.clone() else { return };
-        let body = serde_json::json!({ "service": service, "why": why }).to_string();
+        let body = alert_of(service, why, ailing, tried).to_string();
         let say = Arc::clone(&self.say);
         tokio::spawn(async move {
             let request =
@@ -408,4 +413,22 @@ impl Hands {
             }
         });
     }
+}
+
+/// What is posted: `why` for people, and its parts for programs.
+fn alert_of(service: Option<&str>, why: &str, ailing: &[Ailing], tried: &[Tried]) -> serde_json::Value {
+    let ailing = ailing.iter().map(|one| {
+        let (service, instance) = (&*one.service, &*one.instance);
+        json!({ "service": service, "instance": instance, "sign": one.sign.word(), "why": one.sign.why() })
+    });
+    let tried = tried.iter().map(|one| {
+        let (step, result) = (one.rung.as_str(), one.came.as_str());
+        json!({ "instance": &*one.instance, "step": step, "result": result, "why": one.why })
+    });
+    json!({
+        "service": service,
+        "why": why,
+        "ailing": ailing.collect::<Vec<_>>(),
+        "tried": tried.collect::<Vec<_>>(),
+    })
 }
