@@ -149,3 +149,32 @@ fn heed(hands: &mut Hands, ask: Ask, now: Time) {
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    /// A clock on the wall may be set back for an hour or forward for a year: budgets, pauses and deadlines go by one that is not.
+    #[test]
+    fn the_wall_clock_is_read_for_the_time_of_an_audit_line_and_for_nothing_else() {
+        let manager = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/manager");
+        let mut reads = Vec::new();
+        for folder in ["recovery", "repair", "reach", "reach/engine"] {
+            for entry in fs::read_dir(manager.join(folder)).unwrap().map(Result::unwrap) {
+                let Ok(text) = fs::read_to_string(entry.path()) else { continue };
+                // What is below is tests, which name them.
+                let text = text.split("#[cfg(test)]").next().unwrap();
+                let walls = ["SystemTime", "Timestamp::now", "Zoned::now", "clock::wall", "UNIX_EPOCH"];
+                let found = text.lines().filter(|line| walls.iter().any(|wall| line.contains(wall)));
+                reads.extend(found.map(|line| (entry.file_name(), line.trim().to_owned())));
+                assert!(
+                    folder != "recovery" || !text.contains("Instant"),
+                    "{:?} reads a clock",
+                    entry.path()
+                );
+            }
+        }
+        assert_eq!(reads, [("hands.rs".into(), "let ts = jiff::Timestamp::now().to_string();".to_owned())]);
+    }
+}
