@@ -154,3 +154,69 @@ fn paths_are_forwarded_as_they_were_matched() {
     assert_eq!(whole.text(), "api");
     assert_eq!(value(api.heads().last().unwrap(), "host"), Some("app.example"));
 }
+
+#[test]
+fn a_prefix_is_taken_away_in_whole_parts_and_leaves_no_dots_that_climb() {
+    let (api, web) = (Service::named("api"), Service::named("web"));
+    let manager = Manager::start(&format!(
+        "[[route]]\npath = \"/api\"\nservice = \"api\"\nstrip = true\n[[route]]\npath = \"/\"\nservice = \"web\"\n\
+         [service.api]\n{}[service.web]\n{}",
+        api.targets(),
+        web.targets()
+    ));
+    // Taken for a beginning of text, `/api` would leave `/../x`.
+    for path in ["/api../x", "/api..%2fx", "/api..", "/api.;/x"] {
+        let reply = manager.get(path);
+        assert!(reply.status == 400 || reply.text() == "web", "{path}: {} {}", reply.status, reply.text());
+    }
+    assert_eq!(manager.get("/api../x").text(), "web");
+    assert_eq!(api.count(), 0);
+    let seen: Vec<String> =
+        web.heads().iter().map(|head| head.split(' ').nth(1).unwrap().to_owned()).collect();
+    assert!(
+        seen.contains(&"/api../x".to_owned()) && !seen.iter().any(|path| path.contains("/..")),
+        "{seen:?}"
+    );
+    assert_eq!(
+        (manager.get("/api/x").text(), api.heads()[0].split(' ').nth(1)),
+        ("api".to_owned(), Some("/x"))
+    );
+}
+
+#[test]
+fn a_get_with_a_body_is_one_request_and_its_body_is_no_other() {
+    let smuggled = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
+    let service = Service::named("app");
+    let manager = Manager::start(&one(&service.targets()));
+    let (length, chunk) = (smuggled.len(), format!("{:x}\r\n{smuggled}\r\n0\r\n\r\n", smuggled.len()));
+    for (framing, body) in [
+        (format!("Content-Length: {length}"), smuggled.to_owned()),
+        ("Transfer-Encoding: chunked".to_owned(), chunk),
+    ] {
+        let stream = manager.connect();
+        let mut stream = BufReader::new(stream);
+        let first = format!("GET /first HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n{body}");
+        let second = "GET /second HTTP/1.1\r\nHost: a\r\n\r\n";
+        stream.get_mut().write_all(format!("{first}{second}").as_bytes()).unwrap();
+        for _ in 0..2 {
+            assert_eq!(Reply::read(&mut stream, false).unwrap().text(), "app", "{framing}");
+        }
+    }
+    let seen: Vec<String> =
+        service.heads().iter().map(|head| head.split(' ').nth(1).unwrap().to_owned()).collect();
+    assert_eq!(seen, ["/first", "/second", "/first", "/second"]);
+}
+
+#[test]
+fn a_name_of_a_header_line_is_bounded_like_the_head_it_is_in() {
+    let service = Service::named("app");
+    let manager = Manager::start(&one(&service.targets()));
+    for name in ["x".repeat(16 << 10), "x".repeat(100_000)] {
+        let reply = manager.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{name}: 1\r\n\r\n"));
+        assert_eq!((reply.status, reply.closes), (431, true), "{}", name.len());
+    }
+    assert_eq!(service.count(), 0);
+    let name = "x".repeat(8 << 10);
+    assert_eq!(manager.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{name}: 1\r\n\r\n")).status, 200);
+    assert_eq!(value(&service.heads()[0], &name), Some("1"));
+}
