@@ -165,4 +165,29 @@ mod tests {
         );
         assert!(!json.contains(&b'\n'));
     }
+
+    #[test]
+    fn every_field_is_in_the_manual_and_no_other() {
+        let manual =
+            std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/manager.md")).unwrap();
+        let table = manual
+            .split_once("<!-- fields of the access log -->")
+            .unwrap()
+            .1
+            .split_once("<!-- end -->")
+            .unwrap()
+            .0;
+        let mut told: Vec<&str> = table
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
+            .map(|(name, _)| name)
+            .collect();
+        told.sort_unstable();
+        let mut json = Vec::new();
+        Record::default().json(&mut json);
+        let value: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        let mut written: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
+        written.sort_unstable();
+        assert_eq!(told, written);
+    }
 }
