@@ -4,6 +4,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "a test is no supervisor: it makes its own processes")]
 
+use std::io::BufRead;
+use std::io::BufReader;
 use std::process::Command;
 use std::process::Stdio;
 
@@ -370,4 +372,122 @@ fn a_shim_can_end_the_container() {
         assert_eq!(call(&svinit, words).code, 0, "{words}");
         assert_eq!(svinit.wait_for_end(), 0, "{words}");
     }
+}
+
+/// A unit that is never ready, and one that ends again and again.
+fn troubled() -> Svinit {
+    let svinit = Setup::new()
+        .unit("slow", "command = [\"sleep\", \"604\"]\n[ready]\nfile = \"/nonexistent\"\ntimeout = \"1h\"")
+        .unit(
+            "flappy",
+            "command = [\"false\"]\n[restart]\npolicy = \"always\"\ndelay = \"1h\"\nmax_delay = \"1h\"",
+        )
+        .unit("steady", "command = [\"sleep\", \"605\"]")
+        .start();
+    svinit.wait_for("slow", "starting");
+    svinit.wait_for("flappy", "backoff");
+    svinit.wait_for("steady", "ready");
+    svinit
+}
+
+#[test]
+fn what_starts_and_what_is_in_back_off_is_called_as_each_tool_calls_it() {
+    let svinit = troubled();
+    let all: serde_json::Value = serde_json::from_str(&call(&svinit, "pm2 jlist").stdout).unwrap();
+    let states: Vec<&str> =
+        all.as_array().unwrap().iter().map(|one| one["pm2_env"]["status"].as_str().unwrap()).collect();
+    assert_eq!(states, ["waiting restart", "launching", "online"]);
+    let list = call(&svinit, "pm2 list").stdout;
+    assert!(list.contains("waiting restart") && list.contains("launching"), "{list}");
+    let status = call(&svinit, "supervisorctl status").stdout;
+    let lines: Vec<&str> = status.lines().collect();
+    assert!(lines[0].starts_with("flappy                           BACKOFF   "), "{status}");
+    assert_eq!(lines[1].trim_end(), "slow                             STARTING");
+    let table = [
+        ("is-active flappy", "activating\nexit 3"),
+        ("is-active slow", "activating\nexit 3"),
+        ("show -p ActiveState,SubState flappy", "ActiveState=activating\nSubState=auto-restart\nexit 0"),
+        ("show -p ActiveState,SubState slow", "ActiveState=activating\nSubState=start\nexit 0"),
+        (
+            "list-units --state=auto-restart --no-legend --plain",
+            "flappy.service loaded activating auto-restart\nexit 0",
+        ),
+    ];
+    for (words, expected) in table {
+        assert_eq!(said(&svinit, &format!("systemctl {words}")), expected, "systemctl {words}");
+    }
+}
+
+#[test]
+fn pm2_reloads_deletes_saves_lists_and_shows() {
+    let svinit = system();
+    let (app, nginx) = (svinit.status("app")["pid"].clone(), svinit.status("nginx")["pid"].clone());
+    let reload = call(&svinit, "pm2 reload nginx");
+    assert!(
+        reload.code == 0
+            && reload.stdout.starts_with("[PM2] Applying action reloadProcessId on app [nginx]("),
+        "{reload:?}"
+    );
+    assert_eq!(svinit.status("nginx")["pid"], nginx, "it can be reloaded");
+    assert_eq!(call(&svinit, "pm2 reload app").code, 0);
+    is_running_anew(&svinit, "app", &app);
+    let saved = "[PM2] Nothing to do: units are files, and the enabled ones start at boot\nexit 0";
+    assert_eq!(said(&svinit, "pm2 save"), saved);
+    assert_eq!(said(&svinit, "pm2 resurrect"), saved);
+    let show = call(&svinit, "pm2 show app");
+    assert!(
+        show.code == 0 && show.stdout.starts_with(" Describing process with id 0 - name app\n"),
+        "{show:?}"
+    );
+    assert_eq!(call(&svinit, "pm2 delete app").code, 0);
+    assert_eq!(svinit.status("app")["state"], "inactive");
+    let list = call(&svinit, "pm2 list");
+    assert!(list.code == 0 && list.stdout.contains("│ stopped "), "{list:?}");
+}
+
+#[test]
+fn systemctl_takes_the_options_of_scripts() {
+    let svinit = system();
+    assert_eq!(said(&svinit, "systemctl --user --no-block --no-pager stop nginx"), "exit 0");
+    svinit.wait_for("nginx", "inactive");
+    assert_eq!(said(&svinit, "systemctl enable --now nginx"), "exit 0");
+    assert_eq!(svinit.status("nginx")["state"], "ready");
+    let disable = call(&svinit, "systemctl disable --now nginx");
+    assert!(
+        disable.code == 1 && disable.stderr.contains("write `enabled = false` in nginx.toml"),
+        "{disable:?}"
+    );
+    assert_eq!(svinit.status("nginx")["state"], "inactive", "it was stopped all the same");
+    assert_eq!(said(&svinit, "systemctl --user is-active app"), "active\nexit 0");
+    assert_eq!(said(&svinit, "systemctl --user is-system-running"), "running\nexit 0");
+    assert_eq!(said(&svinit, "systemctl is-system-running -q"), "exit 0");
+    let all = call(&svinit, "systemctl list-units --all --type=service --no-legend --plain").stdout;
+    let names: Vec<&str> = all.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(names, ["app.service", "broken.service", "nginx.service", "setup.service"]);
+}
+
+#[test]
+fn supervisorctl_takes_a_server_follows_output_and_restarts_all() {
+    let svinit = system();
+    let before = svinit.status("app")["pid"].clone();
+    let server = "-s unix:///run/supervisor.sock -u user -p secret";
+    let version = call(&svinit, &format!("supervisorctl {server} version"));
+    assert_eq!((version.stdout.trim(), version.code), (env!("CARGO_PKG_VERSION"), 0));
+    let all = call(&svinit, &format!("supervisorctl {server} restart all"));
+    for line in ["app: stopped\n", "app: started\n", "nginx: stopped\n", "nginx: started\n"] {
+        assert!(all.stdout.contains(line), "{all:?}");
+    }
+    is_running_anew(&svinit, "app", &before);
+
+    let mut command = Command::new(executable());
+    command.args(["--as", "supervisorctl", "tail", "-f", "app"]).env("SVINIT_SOCKET", svinit.socket());
+    let mut tail = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!(lines.next().unwrap(), "==> Press Ctrl-C to exit <==");
+    assert_eq!(lines.next().unwrap(), "ready to serve");
+    assert_eq!(lines.next().unwrap(), "ready to serve", "of the process after it");
+    assert_eq!(svinit.svctl("restart app").code, 0);
+    assert_eq!(lines.next().unwrap(), "ready to serve", "what comes while it follows");
+    tail.kill().unwrap();
+    tail.wait().unwrap();
 }
