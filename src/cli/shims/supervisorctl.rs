@@ -403,16 +403,16 @@ fn tail(session: &mut Session, words: &[String]) -> Result<Exit, Failure> {
     }
     let mut text = String::new();
     while let Some(line) = stream.read()? {
-        if line.stream != channel {
-            continue;
+        match (line.stream == channel, follow) {
+            (true, true) => session.out.line(&line.message),
+            (true, false) => {
+                text.push_str(&line.message);
+                text.push('\n');
+            }
+            (false, _) => {}
         }
-        if !follow {
-            text.push_str(&line.message);
-            text.push('\n');
-            continue;
-        }
-        session.out.line(&line.message);
-        if !stream.has_received() {
+        // Also behind a line that is not shown: one before it may be waiting.
+        if follow && !stream.has_received() {
             session.out.flush();
         }
         if session.out.is_lost() {
