@@ -188,6 +188,7 @@ impl Unit {
             }),
             Standing::Failed(unwell) => {
                 if let Some(successor) = self.beside.successor.take() {
+                    self.leftovers.extend(&successor.leftovers);
                     self.put_definition_back(&successor.spec, Back::Never, cx);
                 }
                 self.why = format!("not restarted, it goes on as it was: the new one {}", unwell.why);

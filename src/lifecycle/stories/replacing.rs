@@ -420,3 +420,22 @@ fn an_old_one_that_says_that_it_stops_makes_room_at_once_and_does_not_come_back(
         ",
     );
 }
+
+#[test]
+fn what_a_new_one_has_left_that_did_not_come_up_is_cleared_away_before_the_next() {
+    let mut web = web();
+    web.stop.kill = KillMode::Process;
+    check(
+        [web],
+        "
+        0 boot => [web waiting], spawn #1 web, [web starting]
+        1 spawned #1 => nothing
+        2 ready #1 => [web ready]
+        10 restart web => spawn #2 web
+        11 spawned #2 => nothing
+        12 exit #2 1 => job 1 web no, job 1 done
+        20 restart web => kill #2*
+        21 gone #2 => spawn #3 web
+        ",
+    );
+}
