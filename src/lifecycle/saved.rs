@@ -71,7 +71,8 @@ impl Unit {
         self.spec = new.map_or_else(|| Arc::clone(spec), |new| update::related(spec, new));
         let Self { spec, beside, coming, .. } = self;
         beside.iter_mut().for_each(|beside| beside.spec = Arc::clone(spec));
-        beside.brings &= new.is_some();
+        // Without a successor it means nothing, and stays as it was saved.
+        beside.brings &= new.is_some() || beside.successor.is_none();
         if let (true, Some(new), Some(successor)) = (beside.brings, new, &mut beside.successor) {
             successor.spec = Arc::clone(new);
         }

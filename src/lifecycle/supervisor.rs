@@ -324,6 +324,26 @@ impl Supervisor {
     /// Lets the others follow, until nobody has anything more to do.
     pub(super) fn settle(&mut self) -> Vec<Action> {
         loop {
+            self.let_others_follow();
+            self.jobs.settle(&self.units, self.now, &mut self.out);
+            if self.leaving.is_empty() {
+                break;
+            }
+            self.forget_those_that_left();
+            // What had to be done to them may be news for others. Nobody remembers a queue over the end of a step.
+            if self.queue.is_empty() && self.notes.is_empty() {
+                break;
+            }
+        }
+        if std::mem::take(&mut self.came_to_rest) {
+            self.end_if_nothing_is_left();
+        }
+        self.end_if_due();
+        std::mem::take(&mut self.out)
+    }
+
+    fn let_others_follow(&mut self) {
+        loop {
             if let Some((name, note)) = self.notes.pop() {
                 self.on_note(&name, &note);
             } else if let Some(name) = self.queue.pop_first() {
@@ -332,15 +352,6 @@ impl Supervisor {
                 break;
             }
         }
-        self.jobs.settle(&self.units, self.now, &mut self.out);
-        if !self.leaving.is_empty() {
-            self.forget_those_that_left();
-        }
-        if std::mem::take(&mut self.came_to_rest) {
-            self.end_if_nothing_is_left();
-        }
-        self.end_if_due();
-        std::mem::take(&mut self.out)
     }
 
     fn on_note(&mut self, name: &UnitName, note: &Note) {

@@ -54,6 +54,9 @@ pub(super) enum Back {
 /// Why a unit is restarted.
 pub(super) const CHANGED: &str = "its definition has changed";
 
+/// Why a unit is stopped and forgotten.
+pub(super) const GONE: &str = "it is defined no longer";
+
 impl Supervisor {
     /// The definitions that are in force or will be, those of units on their way out left out.
     #[must_use]
@@ -106,10 +109,15 @@ impl Supervisor {
             return self.settle();
         }
         let needs = self.new_needs(set);
+        let returns = self.those_that_return(set);
         for name in changes.keys() {
             self.define(name, set.units.get(name));
         }
         self.relate(set);
+        // What they build on may be on its way out as well, and not be enabled.
+        for name in &returns {
+            self.start(name, Who::Update);
+        }
         let mut expects = BTreeMap::new();
         let mut in_order: Vec<_> = changes.iter().collect();
         in_order.sort_by_key(|(name, _)| name.parts());
@@ -124,6 +132,12 @@ impl Supervisor {
         }
         self.jobs.begin(job, expects, &mut self.out);
         self.settle()
+    }
+
+    /// Units on their way out that are defined again, and are to run.
+    fn those_that_return(&self, set: &UnitSet) -> Vec<UnitName> {
+        let is_to_run = |name: &&UnitName| set.units.get(*name).is_some_and(|spec| spec.enabled);
+        self.leaving.iter().filter(is_to_run).cloned().collect()
     }
 
     /// What units that are to run require or want as `set` says, and did not before.
@@ -192,21 +206,26 @@ impl Supervisor {
         let is_wanted = unit.goal == Goal::Up;
         match change {
             UnitChange::Removed => {
-                self.bring_down(name, After::StayDown, "it is defined no longer");
+                self.with(name, |unit, cx| {
+                    unit.ask_stop(After::StayDown, GONE, cx);
+                    // What it was to be it will not be, and nobody who goes on with this machine has that definition.
+                    unit.coming = None;
+                });
+                self.queue.insert(name.clone());
                 Ok(Expect::Down)
             }
             UnitChange::Added { is_enabled } => {
                 let is_new = matches!(unit.state, State::Inactive);
                 // It is seen from here on, whatever becomes of it.
                 self.with(name, |_, _| {});
-                if !is_enabled {
+                if !is_enabled && !is_wanted {
                     return Err(job::yes(name, "added; it is not enabled, so it is not started".to_owned()));
                 }
-                if is_new {
-                    self.start(name, Who::Update);
-                } else {
+                if !is_new {
                     // It was on its way out.
                     self.renew(name, Reach::Alone, CHANGED);
+                } else {
+                    self.start(name, Who::Update);
                 }
                 // The others of its group are not taken away before it is there.
                 self.has_begun(name, Expect::Up { after });
@@ -433,7 +452,7 @@ impl Unit {
     /// The last that is seen of it is that it is down.
     fn clear_seen(&mut self, cx: &mut Cx<'_>) {
         if self.label() != Label::Inactive {
-            self.enter(State::Inactive, "it is defined no longer", cx);
+            self.enter(State::Inactive, GONE, cx);
         }
     }
 }

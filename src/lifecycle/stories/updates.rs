@@ -54,6 +54,48 @@ fn what_is_new_starts_if_it_is_enabled_and_what_is_gone_is_stopped_and_forgotten
 }
 
 #[test]
+fn one_that_is_defined_again_before_it_has_begun_to_go_stays() {
+    let mut db = unit("db");
+    db.restart.mode = Mode::StartFirst;
+    check_updates(
+        [db.clone(), on("web", &["db"]), unit("other")],
+        vec![set([unit("other")]), set([db, unit("other")])],
+        "
+        0 boot => [db waiting], [other waiting], [web waiting], spawn #1 db, [db starting], spawn #2 other, [other starting]
+        1 spawned #1 => [db ready], spawn #3 web, [web starting]
+        2 spawned #3 => [web ready]
+        10 update 1 => TERM #3, [web stopping]
+        11 update 2 => define db, spawn #4 db, job 1 db no
+        12 spawned #4 => TERM #1, job 2 db ok, job 2 done
+        13 exit #3 0 => kill #3*
+        14 gone #3 => [web inactive], job 1 web ok, job 1 done, forget web
+        ",
+    );
+}
+
+#[test]
+fn one_that_comes_back_has_what_it_requires_brought_back_too() {
+    let db = UnitSpec { enabled: false, ..unit("db") };
+    check_updates(
+        [db.clone(), on("web", &["db"]), unit("other")],
+        vec![set([unit("other")]), set([db, on("web", &["db"]), unit("other")])],
+        "
+        0 boot => [other waiting], [web waiting], [db waiting], spawn #1 db, [db starting], spawn #2 other, [other starting]
+        1 spawned #1 => [db ready], spawn #3 web, [web starting]
+        2 spawned #3 => [web ready]
+        10 update 1 => TERM #3, [web stopping]
+        11 update 2 => job 1 db no, job 1 web no, job 1 done
+        12 exit #3 0 => kill #3*
+        13 gone #3 => define web, [web waiting], TERM #1, [db stopping]
+        14 exit #1 0 => kill #1*
+        15 gone #1 => define db, [db waiting], spawn #4 db, [db starting]
+        16 spawned #4 => [db ready], spawn #5 web, [web starting], job 2 db ok
+        17 spawned #5 => [web ready], job 2 web ok, job 2 done
+        ",
+    );
+}
+
+#[test]
 fn what_no_process_notices_is_in_force_at_once_and_a_health_check_begins_anew() {
     let rule = Health {
         check: tcp(),
