@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::lifecycle::event::Reach;
+use crate::lifecycle::event::{Event, Reach};
 use crate::lifecycle::job::{self, Expect};
 use crate::lifecycle::order;
 use crate::lifecycle::planted::{Bug, planted};
@@ -380,7 +380,11 @@ impl Supervisor {
         self.jobs.turn_has_come(name, turn.kind, expect);
         match turn.kind {
             Kind::Restart => self.renew(name, turn.reach, "restart was asked for"),
-            Kind::Reload => self.with(name, |unit, cx| unit.wish(Wish::Reload, cx)),
+            Kind::Reload => self.with(name, |unit, cx| {
+                unit.wish(Wish::Reload, cx);
+                // It may be over already, and is to be checked now.
+                unit.on_event(&Event::Tick, cx);
+            }),
             Kind::Renew => {
                 self.with(name, |unit, _| unit.stop_waiting());
                 self.renew(name, Reach::Alone, CHANGED);
