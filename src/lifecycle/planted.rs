@@ -137,6 +137,36 @@ pub(super) enum Bug {
     FirstRunIsLast,
     /// A run by the clock begins whatever became of the one before.
     OverlapIgnored,
+    /// The next instance is reloaded while the one before still is.
+    ReloadsAtOnce,
+    /// The next instance is reloaded although the reload of the one before has failed.
+    ReloadsGoOn,
+    /// Who has had no turn in an update gets its definition with its next process.
+    NoTurnNoMatter,
+    /// A definition is told to be in force still, although its process did not come up.
+    FailedDefinitionStays,
+    /// A definition whose process did not come up is that of the next process.
+    FailedDefinitionComesBack,
+    /// A new one that has taken over has the definition of the old one.
+    SuccessorHasOldDefinition,
+    /// The old one is killed as soon as the new one is up.
+    DrainCutShort,
+    /// What is still on its way down beside a unit that is down is not seen.
+    LeaversUnseen,
+    /// What is to begin anew with another definition is stopped for good.
+    UpdateStopsForGood,
+    /// Units that go are stopped without regard to who builds on whom.
+    GoingLosesOrder,
+    /// A unit that goes is forgotten with all that it has left alive.
+    GoneLeavesProcesses,
+    /// A unit that comes with an update is not started.
+    ComingNotStarted,
+    /// With a unit that goes, what it required is stopped.
+    GoingTakesNeeds,
+    /// A unit that is defined again before it is down is forgotten as if it were not.
+    ReturnForgotten,
+    /// Of units that go, the next svinit does not know that they do.
+    HandOverForgetsGoing,
     /// After a crash of svinit, what it had just heard is forgotten.
     CrashForgetsNews,
     /// After a crash, the end of a process that nobody saw is not told.

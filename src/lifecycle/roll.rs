@@ -202,7 +202,10 @@ impl Supervisor {
             }
         });
         let failed = failed.or_else(|| self.one_that_keeps_failing(&roll));
-        if let Some(failure) = failed.filter(|_| !planted(Bug::RollGoesOn)) {
+        let is_overlooked = |failure: &Failure| {
+            planted(Bug::RollGoesOn) || (failure.kind == Kind::Reload && planted(Bug::ReloadsGoOn))
+        };
+        if let Some(failure) = failed.filter(|failure| !is_overlooked(failure)) {
             self.end_turns(&mut roll, &failure);
             self.rolls.insert(group.clone(), roll);
             return true;
@@ -306,7 +309,8 @@ impl Supervisor {
 
     /// The place of the turn that can begin now. One that is down or ill comes first, since that takes nothing away.
     fn next_of(&self, roll: &Roll) -> Option<usize> {
-        if planted(Bug::AllAtOnce) {
+        let is_reload = roll.queue.first().is_some_and(|turn| turn.kind == Kind::Reload);
+        if planted(Bug::AllAtOnce) || (is_reload && planted(Bug::ReloadsAtOnce)) {
             return (!roll.queue.is_empty()).then_some(0);
         }
         if !roll.begun.is_empty() {
@@ -403,6 +407,9 @@ impl Supervisor {
             let why = format!("not {}, it goes on as it was: {culprit} {what}: {why}", kind.words());
             let outcome = job::no(&unit, why.clone());
             self.with(&unit, |unit, _| {
+                if planted(Bug::NoTurnNoMatter) {
+                    unit.stop_waiting();
+                }
                 unit.coming.take_if(|coming| coming.waits);
                 unit.why = why;
             });

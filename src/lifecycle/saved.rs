@@ -100,7 +100,7 @@ impl Supervisor {
             chance: self.chance.clone(),
             fork_rate: self.fork_rate.clone(),
             booting: self.booting.clone(),
-            leaving: self.leaving.clone(),
+            leaving: if planted(Bug::HandOverForgetsGoing) { BTreeSet::new() } else { self.leaving.clone() },
             rolls: if planted(Bug::HandOverForgetsTurns) { Rolls::new() } else { self.rolls.clone() },
             ending: self.ending.clone(),
             now: self.now,

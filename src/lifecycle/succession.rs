@@ -228,8 +228,12 @@ impl Unit {
         let wish = self.unfulfilled();
         if matches!(self.state, State::Ready(_)) {
             let why = "a new one has taken its place".to_owned();
-            self.begin_stop(After::StayDown, Cause::Asked, why, Time::NEVER, cx);
+            let cap = if planted(Bug::DrainCutShort) { cx.now } else { Time::NEVER };
+            self.begin_stop(After::StayDown, Cause::Asked, why, cap, cx);
             cx.notes.push(Note::Restarting);
+        }
+        if planted(Bug::SuccessorHasOldDefinition) {
+            new.spec = std::sync::Arc::clone(&self.spec);
         }
         new.goal = Goal::Up;
         new.held = self.held;

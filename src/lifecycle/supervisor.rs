@@ -580,7 +580,7 @@ impl Supervisor {
         }
     }
 
-    fn needs(&self, name: &UnitName) -> Vec<UnitName> {
+    pub(super) fn needs(&self, name: &UnitName) -> Vec<UnitName> {
         self.spec(name).map(|spec| [&spec.requires[..], &spec.wants].concat()).unwrap_or_default()
     }
 

@@ -439,7 +439,7 @@ impl Unit {
 
     pub(super) fn label(&self) -> Label {
         match &self.state {
-            State::Inactive if self.beside.has_leavers() => Label::Stopping,
+            State::Inactive if self.beside.has_leavers() && !planted(Bug::LeaversUnseen) => Label::Stopping,
             State::Inactive => Label::Inactive,
             State::Completed => Label::Completed,
             State::Failed => Label::Failed,

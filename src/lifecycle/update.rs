@@ -161,6 +161,9 @@ impl Supervisor {
             return;
         };
         let returns = self.leaving.remove(name);
+        if returns && planted(Bug::ReturnForgotten) {
+            self.leaving.insert(name.clone());
+        }
         if !self.units.contains_key(name) {
             self.units.insert(name.clone(), Unit::new(Arc::clone(spec), self.now));
             self.out.push(Action::Define { spec: Arc::clone(spec) });
@@ -193,7 +196,9 @@ impl Supervisor {
     }
 
     fn link(&mut self) {
-        let units = self.units.iter().map(|(name, unit)| (name.clone(), Arc::clone(&unit.spec)));
+        let is_linked = |name: &UnitName| !(planted(Bug::GoingLosesOrder) && self.leaving.contains(name));
+        let units = self.units.iter().filter(|(name, _)| is_linked(name));
+        let units = units.map(|(name, unit)| (name.clone(), Arc::clone(&unit.spec)));
         self.links = Links::of(&UnitSet { units: units.collect(), aliases: BTreeMap::new() });
     }
 
@@ -206,6 +211,9 @@ impl Supervisor {
         let is_wanted = unit.goal == Goal::Up;
         match change {
             UnitChange::Removed => {
+                for need in self.needs(name).iter().filter(|_| planted(Bug::GoingTakesNeeds)) {
+                    self.bring_down(need, After::StayDown, "nobody requires it any longer");
+                }
                 self.with(name, |unit, cx| {
                     unit.ask_stop(After::StayDown, GONE, cx);
                     // What it was to be it will not be, and nobody who goes on with this machine has that definition.
@@ -224,7 +232,7 @@ impl Supervisor {
                 if !is_new {
                     // It was on its way out.
                     self.renew(name, Reach::Alone, CHANGED);
-                } else {
+                } else if !planted(Bug::ComingNotStarted) {
                     self.start(name, Who::Update);
                 }
                 // The others of its group are not taken away before it is there.
@@ -269,6 +277,9 @@ impl Supervisor {
     /// The unit begins anew, and with it what `reach` says. What it requires is left as it is: an update is no word about
     /// a unit that a person has stopped.
     pub(super) fn renew(&mut self, name: &UnitName, reach: Reach, why: &str) {
+        if planted(Bug::UpdateStopsForGood) {
+            return self.bring_down(name, After::StayDown, why);
+        }
         let Some(unit) = self.units.get(name) else { return };
         let coming = unit.spec_to_come();
         let is_first_looked_at = coming.reload.test.is_some() || coming.restart.mode == Mode::StartFirst;
@@ -317,7 +328,7 @@ impl Supervisor {
         let mut gone = BTreeSet::new();
         for name in down {
             let leftovers = self.units.get(&name).map(|unit| unit.leftovers.clone()).unwrap_or_default();
-            if !leftovers.is_empty() {
+            if !leftovers.is_empty() && !planted(Bug::GoneLeavesProcesses) {
                 // They are not to be met by a successor, but there will be none.
                 self.with(&name, |unit, cx| leftovers.iter().for_each(|run| unit.tidying.clear(*run, cx)));
                 continue;
@@ -438,8 +449,12 @@ impl Unit {
         if Arc::ptr_eq(spec, &self.spec) || **spec == *self.spec {
             return;
         }
+        if how == Back::Never && planted(Bug::FailedDefinitionStays) {
+            return;
+        }
         cx.out.push(Action::Define { spec: Arc::clone(&self.spec) });
-        if how == Back::Later && self.coming.is_none() {
+        let is_later = how == Back::Later || planted(Bug::FailedDefinitionComesBack);
+        if is_later && self.coming.is_none() {
             self.coming = Some(Coming { spec: Arc::clone(spec), restarts: true, waits: false });
         }
     }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::lifecycle::action::{Action, End, Purpose};
+use crate::lifecycle::action::{Action, End, Outcome, Purpose};
 use crate::lifecycle::event::{Command, Event, ExitStatus, JobId, Otherwise, Pid, RunId, Sign, SpawnCause};
 use crate::lifecycle::schedule::{CAME, COME};
 use crate::lifecycle::sim::plan::{self, Plan};
@@ -41,18 +41,50 @@ pub(super) struct Book {
     pub(super) end: Option<End>,
     /// Definitions in force.
     pub(super) defined: BTreeMap<UnitName, Arc<UnitSpec>>,
+    /// The last one of each unit that there ever was.
+    pub(super) latest: BTreeMap<UnitName, Arc<UnitSpec>>,
     /// Those of the last update, and whether that is being taken over in this very step.
     pub(super) wanted: BTreeMap<UnitName, Arc<UnitSpec>>,
     pub(super) updating: bool,
     pub(super) updated_at: Time,
     /// Units whose next process it is for.
     pub(super) renewed: BTreeSet<UnitName>,
+    /// Units that come with it, and units that go.
+    pub(super) came: BTreeSet<UnitName>,
+    pub(super) went: BTreeSet<UnitName>,
+    /// Definitions that were tried or had to wait for their turn and were given up, until another update.
+    pub(super) given_up: BTreeMap<UnitName, (Version, GivenUp)>,
+    /// What a unit was before it was told to have another definition, in this step.
+    pub(super) put_back: BTreeMap<UnitName, Version>,
     /// Whether each unit was to run before it.
     pub(super) goals: BTreeMap<UnitName, bool>,
     /// When faults ceased.
     pub(super) calm_since: Option<Time>,
     /// When svinit was first sent an order to stop, whether it has heard it or not.
     pub(super) ordered: Option<Time>,
+}
+
+/// What tells a definition of a unit from all others of it: updates count these up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Version {
+    /// Only a new process has another one of these.
+    pub(super) process: Option<u32>,
+    pub(super) words: usize,
+}
+
+impl Version {
+    pub(super) fn of(spec: &UnitSpec) -> Self {
+        Self { process: spec.context.umask, words: spec.description.len() }
+    }
+}
+
+/// Why a definition was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum GivenUp {
+    /// The process that had it did not come up beside the old one.
+    DidNotComeUp,
+    /// Another instance of its group did not.
+    HadNoTurn,
 }
 
 /// One unit.
@@ -100,6 +132,8 @@ pub(super) struct RunBook {
     pub(super) purpose: Option<Purpose>,
     /// What a probe is about.
     pub(super) topic: String,
+    /// The definition that was in force when it was asked for.
+    pub(super) version: Version,
     pub(super) asked_lived: Time,
     pub(super) pid: Option<Pid>,
     pub(super) made: Option<Time>,
@@ -144,14 +178,27 @@ impl RunEnd {
     }
 }
 
-/// One command.
+/// How a job came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    ByCommand,
+    /// Its command stands for the units that are defined otherwise.
+    ByUpdate,
+}
+
+/// One command, or one update.
 #[derive(Clone)]
 pub(super) struct JobBook {
     pub(super) command: Command,
+    pub(super) asked: Asked,
+    /// Units that came with it.
+    pub(super) came: BTreeSet<UnitName>,
     pub(super) lived: Time,
     /// As the supervisor was told.
     pub(super) told: Time,
     pub(super) answers: BTreeMap<UnitName, bool>,
+    /// The first of several whose reload did not go well.
+    pub(super) failed_reload: Option<UnitName>,
     pub(super) done: bool,
     /// The main runs when it was asked.
     pub(super) mains: BTreeMap<UnitName, Option<RunId>>,
@@ -161,9 +208,10 @@ pub(super) struct JobBook {
     pub(super) last_run: RunId,
 }
 
-impl Book {
-    pub(super) fn new(plan: Rc<Plan>) -> Self {
-        let blank = || UnitBook {
+impl UnitBook {
+    /// Nothing is known of it.
+    fn blank() -> Self {
+        Self {
             label: Label::Inactive,
             health: Health::Unknown,
             since: Time::ZERO,
@@ -178,14 +226,24 @@ impl Book {
             last_end: None,
             up_ended: None,
             ready_at: Time::ZERO,
-        };
-        let units = plan.set.units.keys().map(|name| (name.clone(), blank())).collect();
+        }
+    }
+}
+
+impl Book {
+    pub(super) fn new(plan: Rc<Plan>) -> Self {
+        let units = plan.set.units.keys().map(|name| (name.clone(), UnitBook::blank())).collect();
         Self {
-            defined: plan.set.units.clone(),
-            wanted: plan.set.units.clone(),
+            defined: plan.at_boot().units,
+            latest: plan.set.units.clone(),
+            wanted: plan.at_boot().units,
             updating: false,
             updated_at: Time::ZERO,
             renewed: BTreeSet::new(),
+            came: BTreeSet::new(),
+            went: BTreeSet::new(),
+            given_up: BTreeMap::new(),
+            put_back: BTreeMap::new(),
             goals: BTreeMap::new(),
             plan,
             now: Time::ZERO,
@@ -225,6 +283,13 @@ impl Book {
     pub(super) fn is_hurried(&self) -> bool {
         let timeout = self.plan.settings.shutdown_timeout;
         self.second.is_some() || self.ending_told.is_some_and(|at| self.now.since(at) >= timeout)
+    }
+
+    /// The unit takes turns with one that goes with this update, and need not wait for that any longer.
+    pub(super) fn has_turn_after_those_that_went(&self, unit: &UnitName) -> bool {
+        let Some(group) = self.spec(unit).group() else { return false };
+        let waits = |job: &JobBook| !job.done && plan::named(&job.command).contains(unit);
+        self.went.iter().any(|other| self.spec(other).group() == Some(group)) && self.jobs.values().any(waits)
     }
 
     /// Svinit is on its way out.
@@ -358,21 +423,16 @@ impl Book {
     }
 
     fn take_command(&mut self, job: JobId, command: &Command) {
-        let named: BTreeSet<UnitName> = plan::named(command).iter().cloned().collect();
-        let entry = JobBook {
-            command: command.clone(),
-            told: self.now,
-            lived: self.lived,
-            answers: BTreeMap::new(),
-            done: false,
-            mains: self.units.iter().map(|(name, unit)| (name.clone(), unit.main)).collect(),
-            labels: self.units.iter().map(|(name, unit)| (name.clone(), unit.label)).collect(),
-            last_run: self.runs.last_key_value().map_or(RunId(0), |(run, _)| *run),
-        };
-        self.jobs.insert(job, entry);
+        self.take_job(job, command, Asked::ByCommand);
         if self.is_ending() {
             return;
         }
+        // Of a unit that is not there nothing can be asked, and of one on its way out only that it is stopped.
+        let is_for_all = matches!(command, Command::Stop(_) | Command::Signal { .. });
+        let is_heard = |name: &&UnitName| {
+            self.wanted.contains_key(*name) || (is_for_all && self.defined.contains_key(*name))
+        };
+        let named: BTreeSet<UnitName> = plan::named(command).iter().filter(is_heard).cloned().collect();
         let plan = Rc::clone(&self.plan);
         let mut touched = BTreeSet::new();
         for name in &named {
@@ -398,21 +458,59 @@ impl Book {
         }
     }
 
-    /// Takes down that these definitions are wanted from here on, by this job.
+    fn take_job(&mut self, job: JobId, command: &Command, asked: Asked) {
+        let entry = JobBook {
+            command: command.clone(),
+            asked,
+            came: if asked == Asked::ByUpdate { self.came.clone() } else { BTreeSet::new() },
+            told: self.now,
+            lived: self.lived,
+            answers: BTreeMap::new(),
+            failed_reload: None,
+            done: false,
+            mains: self.units.iter().map(|(name, unit)| (name.clone(), unit.main)).collect(),
+            labels: self.units.iter().map(|(name, unit)| (name.clone(), unit.label)).collect(),
+            last_run: self.runs.last_key_value().map_or(RunId(0), |(run, _)| *run),
+        };
+        self.jobs.insert(job, entry);
+    }
+
+    /// Takes down that these definitions are wanted from here on, by this job. `then` are those that the machine says it
+    /// has or will have.
     pub(super) fn take_update(
         &mut self,
         job: JobId,
         set: &UnitSet,
-        changed: Vec<UnitName>,
+        then: &BTreeMap<UnitName, Arc<UnitSpec>>,
         goals: BTreeMap<UnitName, bool>,
     ) {
+        let is_new = |name: &&UnitName| !then.contains_key(*name);
+        let is_gone = |name: &&UnitName| !set.units.contains_key(*name);
+        self.came = set.units.keys().filter(is_new).cloned().collect();
+        self.went = then.keys().filter(is_gone).cloned().collect();
+        let is_changed =
+            |(name, spec): &(&UnitName, &Arc<UnitSpec>)| then.get(*name).is_some_and(|then| then != *spec);
+        let changed: Vec<UnitName> =
+            set.units.iter().filter(is_changed).map(|(name, _)| name.clone()).collect();
         let is_renewed =
             |name: &&UnitName| self.defined[*name].context.umask != set.units[*name].context.umask;
         self.renewed = changed.iter().filter(is_renewed).cloned().collect();
         self.wanted.clone_from(&set.units);
+        self.latest.extend(set.units.iter().map(|(name, spec)| (name.clone(), Arc::clone(spec))));
+        let differ: Vec<UnitName> = changed.iter().chain(&self.came).chain(&self.went).cloned().collect();
+        self.given_up.retain(|name, _| !differ.contains(name));
         // Touches what is around them as far as anybody can tell, and waits for an answer for each.
-        self.take_command(job, &Command::Reset(changed));
-        (self.goals, self.updating, self.updated_at) = (goals, true, self.now);
+        let touched = differ.iter().flat_map(|name| self.plan.around(name)).collect();
+        self.take_job(job, &Command::Reset(differ), Asked::ByUpdate);
+        let now = self.now;
+        self.each(&touched, |unit| unit.touched = now);
+        if !self.is_ending() {
+            let plan = Rc::clone(&self.plan);
+            let started = self.came.iter().filter(|name| plan.spec(name).enabled).cloned().collect();
+            let pulled = plan.pulled_by(&started, |name| self.units[name].held && !started.contains(name));
+            self.each(&pulled, |unit| (unit.held, unit.wanted_at) = (false, now));
+        }
+        (self.goals, self.updating, self.updated_at) = (goals, true, now);
     }
 
     fn each(&mut self, names: &BTreeSet<UnitName>, change: impl Fn(&mut UnitBook)) {
@@ -475,21 +573,44 @@ impl Book {
                 }
                 (unit.label, unit.health) = (report.label, report.health);
                 unit.main = report.run.or(unit.main);
-            }
-            Action::Answer { job, outcome } => {
-                if let Some(job) = self.jobs.get_mut(job) {
-                    job.answers.insert(outcome.unit.clone(), outcome.ok);
+                if report.why.starts_with("not restarted, it goes on as it was: the new one")
+                    && let Some(version) = self.put_back.remove(&report.unit)
+                {
+                    self.given_up.insert(report.unit.clone(), (version, GivenUp::DidNotComeUp));
                 }
             }
+            Action::Answer { job, outcome } => self.take_answer(*job, outcome),
             Action::JobDone { job } => {
                 if let Some(job) = self.jobs.get_mut(job) {
                     job.done = true;
                 }
             }
-            Action::Define { spec } => drop(self.defined.insert(spec.name.clone(), Arc::clone(spec))),
-            Action::Forget { unit } => drop(self.defined.remove(unit)),
+            Action::Define { spec } => {
+                if let Some(was) = self.defined.insert(spec.name.clone(), Arc::clone(spec)) {
+                    self.put_back.insert(spec.name.clone(), Version::of(&was));
+                }
+            }
+            Action::Forget { unit } => {
+                self.defined.remove(unit);
+                self.given_up.remove(unit);
+                let blank = UnitBook { touched: self.now, ..UnitBook::blank() };
+                self.units.insert(unit.clone(), blank);
+            }
             Action::End(end) => self.end = Some(end.clone()),
             Action::AwaitTree { .. } | Action::ReadPidFile { .. } | Action::Measure { .. } => {}
+        }
+    }
+
+    fn take_answer(&mut self, job: JobId, outcome: &Outcome) {
+        let unit = &outcome.unit;
+        if !outcome.ok && outcome.why.starts_with("not given its new definition") {
+            let version = Version::of(&self.latest[unit]);
+            self.given_up.insert(unit.clone(), (version, GivenUp::HadNoTurn));
+        }
+        let Some(job) = self.jobs.get_mut(&job) else { return };
+        job.answers.insert(unit.clone(), outcome.ok);
+        if !outcome.ok && outcome.why.starts_with("reload failed") {
+            job.failed_reload.get_or_insert(unit.clone());
         }
     }
 
@@ -516,6 +637,7 @@ impl Book {
             unit: unit.clone(),
             purpose,
             topic: topic.to_owned(),
+            version: Version::of(&self.defined[unit]),
             asked_lived: self.lived,
             pid: None,
             made: None,

@@ -81,6 +81,28 @@ const BUGS: &[(Bug, &str)] = &[
     (Bug::CrashReusesRuns, "every action makes sense to the kernel"),
     (Bug::CrashKillsAll, "a crash of svinit touches no process that it knows"),
     (Bug::SuccessorStays, "nobody takes the place of a unit that a person has stopped"),
+    (Bug::AllAtOnce, "an update of a group takes one away at a time"),
+    (Bug::AllAtOnce, "of a group one is replaced beside itself at a time"),
+    (Bug::RollGoesOn, "an update of a group ends with one that does not come up"),
+    (Bug::NoTurnNoMatter, "whoever had no turn in an update keeps its definition"),
+    (Bug::ReloadsAtOnce, "of a group one is reloaded at a time"),
+    (Bug::ReloadsGoOn, "the reloads of a group end with one that fails"),
+    (Bug::FailedDefinitionStays, "the definition in force is the one that the main process was started with"),
+    (
+        Bug::SuccessorHasOldDefinition,
+        "the definition in force is the one that the main process was started with",
+    ),
+    (Bug::FailedDefinitionComesBack, "a definition whose process did not come up is given up"),
+    (Bug::DrainCutShort, "a main process has its stop timeout before it is killed"),
+    (Bug::LeaversUnseen, "a unit that is down has no process beside it"),
+    (Bug::UpdateStopsForGood, "an update changes nobody's goal"),
+    (Bug::GoingLosesOrder, "what builds on a unit that goes is down before that is stopped"),
+    (Bug::GoneLeavesProcesses, "nothing is left of a unit that is no more"),
+    (Bug::ComingNotStarted, "a unit that comes is started if it is enabled"),
+    (Bug::GoingTakesNeeds, "units that come and go leave all others as they are"),
+    (Bug::ReturnForgotten, "nothing is left of a unit that is no more"),
+    (Bug::HandOverForgetsGoing, "what is handed over is what was"),
+    (Bug::HandOverForgetsGoing, "when everything rests there are the units that are defined"),
 ];
 
 /// Plants the bug of this name for this thread.

@@ -3,7 +3,7 @@
 //! A seed makes a `plan` (units, how their processes behave, what people ask for and when) and drives it through a
 //! `world` (a small kernel and a small outside). Every promise of DESIGN §4 and §5 is a sentence with a watcher in
 //! `starting`, `stopping`, `restarting`, `replacing`, `rolling`, `updating`, `watching`, `asking`, `telling`,
-//! `clocked` or `crashing`; they know what happened from the `book` and
+//! `roster`, `clocked` or `crashing`; they know what happened from the `book` and
 //! what is really so from the world, and see nothing of the machine's inside. `bugs` shows that they are not blind.
 //!
 //! `sweep` lets one wish after the other fail.
@@ -28,6 +28,7 @@ mod replacing;
 mod rest;
 mod restarting;
 mod rolling;
+mod roster;
 mod schedule;
 mod script;
 mod starting;

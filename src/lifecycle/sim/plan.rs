@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::lifecycle::event::{Command, Otherwise, Reach, Whom};
 use crate::lifecycle::sim::clocked::{self, Due};
 use crate::lifecycle::sim::dice::Dice;
-use crate::lifecycle::sim::rolling;
+use crate::lifecycle::sim::{rolling, roster};
 use crate::lifecycle::supervisor::Settings;
 use crate::units::name::UnitName;
 use crate::units::spec::{
@@ -29,8 +29,10 @@ pub(super) struct Plan {
     pub(super) manners: BTreeMap<UnitName, Manner>,
     /// What people ask for, and when.
     pub(super) asked: Vec<(Duration, Command)>,
-    /// Which units get another definition, and when; those with `true` one that only their next process has.
-    pub(super) updates: Vec<(Duration, Vec<(UnitName, bool)>)>,
+    /// Units of the set that are not there at boot.
+    pub(super) absent: BTreeSet<UnitName>,
+    /// Which units are defined otherwise, and when.
+    pub(super) updates: Vec<(Duration, Vec<(UnitName, Edit)>)>,
     /// Which moments of units with a schedule come, and when.
     pub(super) due: Vec<(Duration, Due)>,
     /// How often, in a thousand, a person reacts at once to a change that is reported.
@@ -51,6 +53,19 @@ pub(super) struct Plan {
     pub(super) latency_max: u64,
     /// How many process numbers there are.
     pub(super) pids: i32,
+}
+
+/// What an update does to the definition of one unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Edit {
+    /// It gets another one, of which only its next process has anything.
+    NextProcess,
+    /// It gets another one, which no process notices.
+    AtOnce,
+    /// It is defined no longer.
+    Goes,
+    /// It is defined, or defined again.
+    Comes,
 }
 
 /// How a unit's processes behave until faults cease. Percentages of its runs.
@@ -119,6 +134,7 @@ impl Plan {
             },
             manners: set.units.keys().map(|name| (name.clone(), draw_manner(&mut dice, calm))).collect(),
             asked,
+            absent: BTreeSet::new(),
             updates,
             due: Vec::new(),
             whims: if dice.percent(40) { dice.below(60) } else { 0 },
@@ -135,12 +151,28 @@ impl Plan {
         // Dice of their own, so that the rest of the plan is the same without.
         rolling::multiply(&mut plan, &mut Dice::new(seed ^ 0x0060_0c0b));
         clocked::set_clocks(&mut plan, &mut Dice::new(seed ^ 0x00c1_0c4b));
+        roster::draw(&mut plan, &mut Dice::new(seed ^ 0x0000_9057));
         plan
     }
 
     /// The definition of this unit.
     pub(super) fn spec(&self, unit: &UnitName) -> &Arc<UnitSpec> {
         &self.set.units[unit]
+    }
+
+    /// The units that are there at boot.
+    pub(super) fn at_boot(&self) -> UnitSet {
+        let is_there = |(name, _): &(&UnitName, &Arc<UnitSpec>)| !self.absent.contains(*name);
+        let units = self.set.units.iter().filter(is_there);
+        UnitSet {
+            units: units.map(|(name, spec)| (name.clone(), Arc::clone(spec))).collect(),
+            ..UnitSet::default()
+        }
+    }
+
+    /// Some update is about this unit.
+    pub(super) fn is_updated(&self, unit: &UnitName) -> bool {
+        self.updates.iter().any(|(_, edits)| edits.iter().any(|(name, _)| name == unit))
     }
 
     /// These units and all that is started first for them. What is merely wanted and was stopped stays down.
@@ -174,7 +206,7 @@ fn reach(set: &UnitSet, from: &UnitName, on: impl Fn(&UnitSpec) -> Vec<UnitName>
     closure(from, |name| on(&set.units[name]))
 }
 
-fn closure(from: &UnitName, on: impl Fn(&UnitName) -> Vec<UnitName>) -> BTreeSet<UnitName> {
+pub(super) fn closure(from: &UnitName, on: impl Fn(&UnitName) -> Vec<UnitName>) -> BTreeSet<UnitName> {
     let mut found = BTreeSet::new();
     let mut todo = vec![from.clone()];
     while let Some(name) = todo.pop() {
@@ -459,12 +491,12 @@ pub(super) fn draw_command(dice: &mut Dice, set: &UnitSet) -> Command {
     }
 }
 
-fn draw_updates(dice: &mut Dice, set: &UnitSet, quiet: Duration) -> Vec<(Duration, Vec<(UnitName, bool)>)> {
+fn draw_updates(dice: &mut Dice, set: &UnitSet, quiet: Duration) -> Vec<(Duration, Vec<(UnitName, Edit)>)> {
     let mut changes = |at: Duration| {
         let restarting = dice.percent(60);
         let some = set.units.keys().filter_map(|name| {
-            let restarts = restarting && dice.percent(60);
-            dice.percent(40).then(|| (name.clone(), restarts))
+            let edit = if restarting && dice.percent(60) { Edit::NextProcess } else { Edit::AtOnce };
+            dice.percent(40).then(|| (name.clone(), edit))
         });
         (at, some.collect())
     };

@@ -3,15 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::lifecycle::action::Action;
+use crate::lifecycle::action::{Action, Purpose};
 use crate::lifecycle::event::{Command, Otherwise, Reach};
-use crate::lifecycle::sim::book::{Book, JobBook};
+use crate::lifecycle::sim::book::{Asked, Book, JobBook, RunBook};
 use crate::lifecycle::sim::dice::Dice;
-use crate::lifecycle::sim::plan::{self, Plan};
+use crate::lifecycle::sim::plan::{self, Edit, Plan};
 use crate::lifecycle::sim::promise::{Moment, Promise, Seen, Verdict, hold};
+use crate::lifecycle::sim::starting::main_spawn;
 use crate::lifecycle::state::{Health, Label, UnitView};
+use crate::lifecycle::update::CHANGED;
 use crate::units::name::UnitName;
-use crate::units::spec::{Instance, Kind, UnitSpec};
+use crate::units::spec::{Instance, Kind, OnFailure, ReloadHow, UnitSpec};
 
 /// How often, in a hundred, a plan has a group.
 const GROUPS: u64 = 30;
@@ -60,8 +62,8 @@ pub(super) fn multiply(plan: &mut Plan, dice: &mut Dice) {
     }
     for (_, changes) in &mut plan.updates {
         if let Some(at) = changes.iter().position(|(name, _)| *name == group) {
-            let restarts = changes[at].1;
-            changes.splice(at..=at, instances.iter().map(|name| (name.clone(), restarts)));
+            let edit = changes[at].1;
+            changes.splice(at..=at, instances.iter().map(|name| (name.clone(), edit)));
         }
     }
     let quiet = u64::try_from(plan.quiet.as_micros()).expect("a short time");
@@ -74,35 +76,69 @@ pub(super) fn multiply(plan: &mut Plan, dice: &mut Dice) {
         };
         plan.asked.push((Duration::from_micros(dice.below(quiet)), command));
     }
+    for _ in 0..dice.below(3) {
+        let edits = instances.iter().map(|name| (name.clone(), Edit::NextProcess)).collect();
+        plan.updates.push((Duration::from_micros(dice.below(quiet)), edits));
+    }
 }
 
 /// All of them.
 pub(super) fn promises() -> Vec<Promise> {
     vec![
-        Promise::new("a restart of a group takes one away at a time", one_at_a_time),
-        Promise::new("the turns of a group end with one that does not come up", ends_with_failure),
+        Promise::new("a restart of a group takes one away at a time", |seen| {
+            one_at_a_time(seen, Asked::ByCommand)
+        }),
+        Promise::new("the turns of a group end with one that does not come up", |seen| {
+            ends_with_failure(seen, Asked::ByCommand)
+        }),
+        Promise::new("an update of a group takes one away at a time", |seen| {
+            one_at_a_time(seen, Asked::ByUpdate)
+        }),
+        Promise::new("an update of a group ends with one that does not come up", |seen| {
+            ends_with_failure(seen, Asked::ByUpdate)
+        }),
+        Promise::new("of a group one is replaced beside itself at a time", one_beside_at_a_time),
+        Promise::new("of a group one is reloaded at a time", one_reload_at_a_time),
+        Promise::new("the reloads of a group end with one that fails", reloads_end_with_failure),
     ]
 }
 
-/// The instance that is taken away for a restart of several, and that restart.
-fn taken<'a>(seen: &Seen<'a>) -> Option<(&'a UnitName, &'a JobBook)> {
+/// What is said of an instance whose turn to go it is.
+const ITS_TURN: [&str; 2] = ["restart was asked for", CHANGED];
+
+/// The instance that is taken away for a restart or an update of several, and that.
+fn taken<'a>(seen: &Seen<'a>, asked: Asked) -> Option<(&'a UnitName, &'a JobBook)> {
     let Moment::Wished(Action::Report(report)) = seen.moment else { return None };
     let (book, unit) = (seen.book, &report.unit);
     let is_up = matches!(report.was, Label::Ready | Label::Reloading);
-    let is_asked = report.why == "restart was asked for";
+    let is_asked = ITS_TURN.contains(&report.why.as_str());
     if !is_up || report.label != Label::Stopping || !is_asked || book.units[unit].health == Health::Fail {
         return None;
     }
+    let is_of_kind = |job: &JobBook| match asked {
+        Asked::ByCommand => matches!(job.command, Command::Restart { .. }),
+        Asked::ByUpdate => job.asked == Asked::ByUpdate,
+    };
+    Some((unit, of_several(book, unit, is_of_kind)?))
+}
+
+/// The job under way that is about this instance, which has had no answer, and others of its group.
+fn of_several<'a>(
+    book: &'a Book,
+    unit: &UnitName,
+    is_of_kind: impl Fn(&JobBook) -> bool,
+) -> Option<&'a JobBook> {
     let group = book.spec(unit).group()?;
     let is_of_group = |name: &&UnitName| book.spec(name).group() == Some(group);
     let concerns = |job: &&JobBook| {
         let named = plan::named(&job.command);
         !job.done
-            && matches!(job.command, Command::Restart { .. })
+            && is_of_kind(job)
             && named.contains(unit)
             && named.iter().filter(is_of_group).count() > 1
+            && (job.asked == Asked::ByCommand || !job.answers.contains_key(unit))
     };
-    Some((unit, book.jobs.values().find(concerns)?))
+    book.jobs.values().find(concerns)
 }
 
 /// The others of its group that are to run.
@@ -115,8 +151,8 @@ fn others<'a>(seen: &Seen<'a>, unit: &UnitName) -> impl Iterator<Item = UnitView
     views.into_iter().filter(|view| view.wanted)
 }
 
-fn one_at_a_time(seen: &Seen<'_>) -> Verdict {
-    let Some((unit, _)) = taken(seen) else { return Ok(()) };
+fn one_at_a_time(seen: &Seen<'_>, asked: Asked) -> Verdict {
+    let Some((unit, _)) = taken(seen, asked) else { return Ok(()) };
     for other in others(seen, unit) {
         // As it was told last: the machine itself may be further already.
         let label = seen.book.units[&other.name].label;
@@ -126,8 +162,8 @@ fn one_at_a_time(seen: &Seen<'_>) -> Verdict {
     Ok(())
 }
 
-fn ends_with_failure(seen: &Seen<'_>) -> Verdict {
-    let Some((unit, job)) = taken(seen) else { return Ok(()) };
+fn ends_with_failure(seen: &Seen<'_>, asked: Asked) -> Verdict {
+    let Some((unit, job)) = taken(seen, asked) else { return Ok(()) };
     for other in others(seen, unit) {
         let label = seen.book.units[&other.name].label;
         let has_failed = matches!(label, Label::Failed | Label::Backoff);
@@ -137,4 +173,68 @@ fn ends_with_failure(seen: &Seen<'_>) -> Verdict {
         })?;
     }
     Ok(())
+}
+
+fn one_beside_at_a_time(seen: &Seen<'_>) -> Verdict {
+    let Some(unit) = main_spawn(seen).filter(|unit| seen.book.may_be_beside(unit)) else { return Ok(()) };
+    let is_any = |job: &JobBook| {
+        (job.asked == Asked::ByUpdate || matches!(job.command, Command::Restart { .. }))
+            && !job.answers.contains_key(unit)
+    };
+    // One that was on its way out and comes back takes nothing away.
+    let job = of_several(seen.book, unit, is_any).filter(|job| !job.came.contains(unit));
+    let Some(job) = job else { return Ok(()) };
+    let named = plan::named(&job.command);
+    for other in others(seen, unit).filter(|other| named.contains(&other.name)) {
+        let comes = other.beside.iter().any(|aside| aside.label != Label::Stopping);
+        hold(!comes || job.answers.contains_key(&other.name), || {
+            format!("{unit} is replaced while {} is", other.name)
+        })?;
+    }
+    Ok(())
+}
+
+/// The instance whose reload begins for the sake of several, and the command for that.
+fn reloaded<'a>(seen: &Seen<'a>) -> Option<(&'a UnitName, &'a JobBook)> {
+    let book = seen.book;
+    let unit = match seen.moment {
+        Moment::Wished(Action::Spawn { unit, purpose: Purpose::Test | Purpose::ReloadCommand, .. }) => unit,
+        Moment::Wished(Action::Signal { run, signal, .. }) => {
+            let unit = &book.runs[run].unit;
+            let is_reload = book.spec(unit).reload.how.as_ref() == Some(&ReloadHow::Signal(signal.clone()));
+            is_reload.then_some(unit)?
+        }
+        _ => return None,
+    };
+    // One that is ill may be reloaded for that.
+    let rule = book.spec(unit).health.as_ref();
+    if rule.is_some_and(|rule| rule.on_failure == OnFailure::Reload) {
+        return None;
+    }
+    // With the other kind, the test may be that of a restart.
+    let is_reload =
+        |job: &JobBook| matches!(job.command, Command::Reload { otherwise: Otherwise::Refuse, .. });
+    let job = of_several(book, unit, is_reload)?;
+    (!job.answers.contains_key(unit)).then_some((unit, job))
+}
+
+fn one_reload_at_a_time(seen: &Seen<'_>) -> Verdict {
+    let Some((unit, job)) = reloaded(seen) else { return Ok(()) };
+    let named = plan::named(&job.command);
+    let is_under_way = |run: &RunBook| {
+        let is_reload = matches!(run.purpose, Some(Purpose::Test | Purpose::ReloadCommand));
+        is_reload && run.end.is_none() && !run.killed && run.asked_lived >= job.lived
+    };
+    for other in others(seen, unit).filter(|other| named.contains(&other.name)) {
+        let reloads = seen.book.runs.values().any(|run| run.unit == other.name && is_under_way(run));
+        hold(!reloads, || format!("{unit} is reloaded while {} is", other.name))?;
+    }
+    Ok(())
+}
+
+fn reloads_end_with_failure(seen: &Seen<'_>) -> Verdict {
+    let Some((unit, job)) = reloaded(seen) else { return Ok(()) };
+    let group = seen.book.spec(unit).group();
+    let failed = job.failed_reload.as_ref().filter(|other| seen.book.spec(other).group() == group);
+    hold(failed.is_none(), || format!("{unit} is reloaded although the reload of {failed:?} has failed"))
 }

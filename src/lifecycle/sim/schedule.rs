@@ -15,13 +15,13 @@ use crate::lifecycle::saved::Saved;
 use crate::lifecycle::sim::book::Book;
 use crate::lifecycle::sim::clocked::Due;
 use crate::lifecycle::sim::dice::Dice;
-use crate::lifecycle::sim::plan::{self, Plan};
+use crate::lifecycle::sim::plan::{self, Edit, Plan};
 use crate::lifecycle::sim::promise::{Moment, Promise, Seen};
 use crate::lifecycle::sim::rest::restless;
 use crate::lifecycle::sim::words;
 use crate::lifecycle::sim::world::{Next, Noted, World};
 use crate::lifecycle::sim::{
-    asking, clocked, crashing, replacing, restarting, rolling, starting, stopping, telling, updating,
+    asking, clocked, crashing, replacing, restarting, rolling, roster, starting, stopping, telling, updating,
     watching,
 };
 use crate::lifecycle::supervisor::Supervisor;
@@ -108,7 +108,7 @@ const LIVENESS: &str = "every unit comes to rest when faults have ceased";
 
 enum Item {
     Ask(Command),
-    Update(Vec<(UnitName, bool)>),
+    Update(Vec<(UnitName, Edit)>),
     Due(Due),
     Shutdown,
     Suspend(Duration),
@@ -189,6 +189,7 @@ fn all_promises() -> Vec<Promise> {
     all.extend(asking::promises());
     all.extend(telling::promises());
     all.extend(updating::promises());
+    all.extend(roster::promises());
     all
 }
 
@@ -199,7 +200,7 @@ impl Schedule {
         Self {
             seed,
             world: World::new(Rc::clone(&plan), seed),
-            supervisor: Supervisor::new(&plan.set, plan.settings, now),
+            supervisor: Supervisor::new(&plan.at_boot(), plan.settings, now),
             book: Book::new(Rc::clone(&plan)),
             promises: all_promises(),
             dice: Dice::new(seed ^ 0x0bad_cafe),
@@ -335,29 +336,28 @@ impl Schedule {
         self.tell(Event::Asked { job: JobId(self.jobs), command })
     }
 
-    /// Other definitions for these units; none of what the promises are about differs in them.
-    fn update(&mut self, changes: &[(UnitName, bool)]) -> Result<(), Broken> {
+    /// Other definitions for these units, none of which differs in what the promises are about, and other units.
+    fn update(&mut self, edits: &[(UnitName, Edit)]) -> Result<(), Broken> {
         self.jobs += 1;
         let mut set = UnitSet { units: self.book.wanted.clone(), ..UnitSet::default() };
-        for (name, restarts) in changes {
-            let mut spec = UnitSpec::clone(&set.units[name]);
-            if *restarts {
-                spec.context.umask = Some(spec.context.umask.unwrap_or(0) + 1);
-            } else {
-                spec.description.push('x');
+        for (name, edit) in edits {
+            match edit {
+                Edit::Goes => roster::take_out(&self.plan, name, &mut set.units),
+                Edit::Comes => roster::put_in(&self.plan, name, &self.book.latest, &mut set.units),
+                Edit::NextProcess => change(&mut set, name, |spec| {
+                    spec.context.umask = Some(spec.context.umask.unwrap_or(0) + 1);
+                }),
+                Edit::AtOnce => change(&mut set, name, |spec| spec.description.push('x')),
             }
-            set.units.insert(name.clone(), Arc::new(spec));
         }
         self.tell_the_time();
         let goals = self.supervisor.views().into_iter().map(|view| (view.name, view.wanted)).collect();
-        if changes.is_empty() {
+        if edits.is_empty() {
             return Ok(());
         }
-        self.note(|| format!("an update: {changes:?}"));
+        self.note(|| format!("an update: {edits:?}"));
         let now = self.supervisor.definitions().units;
-        let differs = |(name, spec): &(&UnitName, &Arc<UnitSpec>)| now.get(*name) != Some(spec);
-        let changed = set.units.iter().filter(differs).map(|(name, _)| name.clone()).collect();
-        self.book.take_update(JobId(self.jobs), &set, changed, goals);
+        self.book.take_update(JobId(self.jobs), &set, &now, goals);
         let actions = self.supervisor.adopt(JobId(self.jobs), &set, self.book.now);
         self.follow(None, actions)?;
         self.book.updating = false;
@@ -416,6 +416,7 @@ impl Schedule {
         if self.steps > STEPS_MAX {
             return Err((LOOP, format!("{STEPS_MAX} steps and no end")));
         }
+        self.book.put_back.clear();
         for action in &actions {
             self.look(Moment::Wished(action))?;
             self.book.take_action(action);
@@ -691,6 +692,12 @@ impl Schedule {
         if self.past.len() > PAST && std::env::var_os("SIM_ALL").is_none() {
             self.past.pop_front();
         }
+    }
+}
+
+fn change(set: &mut UnitSet, name: &UnitName, change: impl FnOnce(&mut UnitSpec)) {
+    if let Some(spec) = set.units.get_mut(name) {
+        change(Arc::make_mut(spec));
     }
 }
 
