@@ -171,7 +171,11 @@ impl Supervisor {
             // By what it is now: the change may be one of a definition that it has not taken over yet.
             let needs_process = |key: &KeyChange| key.change == Change::Restart;
             let spec = Arc::clone(spec);
-            self.with(name, |unit, _| {
+            self.with(name, |unit, cx| {
+                if unit.beside.brings_another() {
+                    // Whoever goes on with this machine is given one definition that is to come, which is no longer that.
+                    unit.withdraw_successor("another update came", cx);
+                }
                 let by_clock = unit.is_timed() && spec.schedule.is_some();
                 let restarts =
                     returns || !by_clock && difference::keys(&unit.spec, &spec).iter().any(needs_process);
