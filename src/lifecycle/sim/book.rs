@@ -285,11 +285,14 @@ impl Book {
         self.second.is_some() || self.ending_told.is_some_and(|at| self.now.since(at) >= timeout)
     }
 
-    /// The unit takes turns with one that goes with this update, and need not wait for that any longer.
-    pub(super) fn has_turn_after_those_that_went(&self, unit: &UnitName) -> bool {
-        let Some(group) = self.spec(unit).group() else { return false };
-        let waits = |job: &JobBook| !job.done && plan::named(&job.command).contains(unit);
-        self.went.iter().any(|other| self.spec(other).group() == Some(group)) && self.jobs.values().any(waits)
+    /// Something that was asked for before this update is still to be done to the unit, and may have waited for those that
+    /// go with it.
+    pub(super) fn is_awaited(&self, unit: &UnitName) -> bool {
+        let concerns = |name: &UnitName| self.plan.around(name).contains(unit);
+        let waits = |job: &JobBook| {
+            !job.done && job.told < self.updated_at && plan::named(&job.command).iter().any(concerns)
+        };
+        !self.went.is_empty() && self.jobs.values().any(waits)
     }
 
     /// Svinit is on its way out.

@@ -198,7 +198,7 @@ fn one_beside_at_a_time(seen: &Seen<'_>) -> Verdict {
 fn reloaded<'a>(seen: &Seen<'a>) -> Option<(&'a UnitName, &'a JobBook)> {
     let book = seen.book;
     let unit = match seen.moment {
-        Moment::Wished(Action::Spawn { unit, purpose: Purpose::Test | Purpose::ReloadCommand, .. }) => unit,
+        Moment::Wished(Action::Spawn { unit, purpose: Purpose::ReloadCommand, .. }) => unit,
         Moment::Wished(Action::Signal { run, signal, .. }) => {
             let unit = &book.runs[run].unit;
             let is_reload = book.spec(unit).reload.how.as_ref() == Some(&ReloadHow::Signal(signal.clone()));
@@ -211,9 +211,7 @@ fn reloaded<'a>(seen: &Seen<'a>) -> Option<(&'a UnitName, &'a JobBook)> {
     if rule.is_some_and(|rule| rule.on_failure == OnFailure::Reload) {
         return None;
     }
-    // With the other kind, the test may be that of a restart.
-    let is_reload =
-        |job: &JobBook| matches!(job.command, Command::Reload { otherwise: Otherwise::Refuse, .. });
+    let is_reload = |job: &JobBook| matches!(job.command, Command::Reload { .. });
     let job = of_several(book, unit, is_reload)?;
     (!job.answers.contains_key(unit)).then_some((unit, job))
 }
@@ -222,7 +220,7 @@ fn one_reload_at_a_time(seen: &Seen<'_>) -> Verdict {
     let Some((unit, job)) = reloaded(seen) else { return Ok(()) };
     let named = plan::named(&job.command);
     let is_under_way = |run: &RunBook| {
-        let is_reload = matches!(run.purpose, Some(Purpose::Test | Purpose::ReloadCommand));
+        let is_reload = run.purpose == Some(Purpose::ReloadCommand);
         is_reload && run.end.is_none() && !run.killed && run.asked_lived >= job.lived
     };
     for other in others(seen, unit).filter(|other| named.contains(&other.name)) {

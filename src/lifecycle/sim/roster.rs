@@ -181,7 +181,7 @@ fn others_stay(seen: &Seen<'_>) -> Verdict {
     let follows = spec.after.iter().chain(&spec.wants).any(|other| needed.contains(other));
     // What has failed may come up again for the sake of one that comes; what is up stays so.
     let may = makes_room
-        || book.has_turn_after_those_that_went(unit)
+        || book.is_awaited(unit)
         || (!report.was.is_up() && (needed.contains(unit) || follows || report.was == Label::Waiting));
     hold(may, || {
         format!("{unit} becomes {} for an update in which others come and go", report.label.as_str())

@@ -43,7 +43,7 @@ fn only_changed(seen: &Seen<'_>) -> Verdict {
     let near: BTreeSet<UnitName> = differ.flat_map(|name| book.plan.around(name)).collect();
     // What only follows one of them may have waited for what has become of it.
     let follows = book.spec(&report.unit).after.iter().any(|other| near.contains(other));
-    let follows = follows || book.has_turn_after_those_that_went(&report.unit);
+    let follows = follows || book.is_awaited(&report.unit);
     hold(follows || near.contains(&report.unit), || {
         format!("{} becomes {} for an update of others", report.unit, report.label.as_str())
     })
@@ -83,7 +83,7 @@ fn in_force(seen: &Seen<'_>) -> Verdict {
     let book = seen.book;
     let takes = |name: &UnitName| {
         // A test that fails leaves the old one in force, and so do a new one that does not come up beside it, what never
-        // comes up, and a person who has a word later.
+        // comes up or goes down, and a person who has a word later.
         let unit = &book.units[name];
         let is_overtaken = unit.touched > book.updated_at;
         let spec = book.spec(name);
@@ -91,7 +91,9 @@ fn in_force(seen: &Seen<'_>) -> Verdict {
             || book.given_up.contains_key(name)
             // It has its turn only if those before it have come up.
             || spec.instance.is_some();
-        !may_be_given_up && !matches!(unit.label, Label::Starting | Label::Waiting) && !is_overtaken
+        !may_be_given_up
+            && !matches!(unit.label, Label::Starting | Label::Waiting | Label::Stopping)
+            && !is_overtaken
     };
     for (name, wanted) in book.wanted.iter().filter(|(name, _)| takes(name)) {
         let asked_for = |defined: &Arc<UnitSpec>| {
