@@ -324,8 +324,14 @@ impl Supervisor {
         if first.is_some() {
             return first;
         }
-        let unit = self.units.get(&roll.queue.first()?.unit)?;
-        (unit.is_up() && self.others(unit).all(|other| !is_on_its_way(self, other))).then_some(0)
+        let turn = roll.queue.first()?;
+        let unit = self.units.get(&turn.unit)?;
+        let is_waited_for = |other: &Unit| {
+            // It may have been told to reload by itself before.
+            let reloads = matches!(&other.state, State::Ready(ready) if ready.is_to_reload());
+            is_on_its_way(self, other) || (turn.kind == Kind::Reload && reloads)
+        };
+        (unit.is_up() && !self.others(unit).any(is_waited_for)).then_some(0)
     }
 
     /// The other instances of its group that are to run.

@@ -119,6 +119,11 @@ impl Ready {
         }
     }
 
+    /// It reloads, or does so as soon as what is done to it is done.
+    pub(super) fn is_to_reload(&self) -> bool {
+        self.is_reloading() || self.next == Some(Wish::Reload)
+    }
+
     pub(super) fn health(&self) -> Health {
         self.health.as_ref().map_or(Health::Unknown, |watch| watch.state)
     }

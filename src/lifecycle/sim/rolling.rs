@@ -217,13 +217,10 @@ fn reloaded<'a>(seen: &Seen<'a>) -> Option<(&'a UnitName, &'a JobBook)> {
 }
 
 fn one_reload_at_a_time(seen: &Seen<'_>) -> Verdict {
-    let Some((unit, job)) = reloaded(seen) else { return Ok(()) };
-    let named = plan::named(&job.command);
-    let is_under_way = |run: &RunBook| {
-        let is_reload = run.purpose == Some(Purpose::ReloadCommand);
-        is_reload && run.end.is_none() && !run.killed && run.asked_lived >= job.lived
-    };
-    for other in others(seen, unit).filter(|other| named.contains(&other.name)) {
+    let Some((unit, _)) = reloaded(seen) else { return Ok(()) };
+    let is_under_way =
+        |run: &RunBook| run.purpose == Some(Purpose::ReloadCommand) && run.end.is_none() && !run.killed;
+    for other in others(seen, unit) {
         let reloads = seen.book.runs.values().any(|run| run.unit == other.name && is_under_way(run));
         hold(!reloads, || format!("{unit} is reloaded while {} is", other.name))?;
     }

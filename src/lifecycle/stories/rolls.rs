@@ -325,3 +325,21 @@ fn what_goes_with_another_unit_goes_for_that_and_not_in_its_turn() {
         ",
     );
 }
+
+#[test]
+fn one_that_is_reloaded_by_itself_is_waited_for_before_the_next_is() {
+    told(
+        group(|spec| {
+            spec.reload.how = Some(ReloadHow::Command(argv("again")));
+            spec.reload.test = Some(argv("test"));
+        }),
+        "
+        10 reload web@2 => test #4 web@2, [web@2 reloading]
+        11 reload web@1 web@2 web@3 => nothing
+        12 exit #4 0 => kill #4*, reloadcommand #5 web@2
+        13 gone #4 => nothing
+        14 exit #5 0 => kill #5*, [web@2 ready], job 1 web@2 ok, job 1 done, test #6 web@1, [web@1 reloading]
+        15 gone #5 => nothing
+        ",
+    );
+}
