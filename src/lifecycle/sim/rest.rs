@@ -23,6 +23,10 @@ type Starving = BTreeSet<UnitName>;
 fn may_starve(book: &Book, view: &UnitView) -> bool {
     let (name, restarts_with) = (&view.name, |whole: &UnitName| book.plan.manners[whole].broken);
     let comes_up = view.label == Label::Starting || !view.beside.is_empty();
+    if !book.wanted.contains_key(name) {
+        // Whatever becomes of others, it is on its way out.
+        return false;
+    }
     restarts_with(name)
         || book.spec(name).part_of.iter().any(restarts_with)
         || (book.spec(name).ready_timeout.is_zero() && comes_up)
