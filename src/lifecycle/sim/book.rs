@@ -52,6 +52,8 @@ pub(super) struct Book {
     /// Units that come with it, and units that go.
     pub(super) came: BTreeSet<UnitName>,
     pub(super) went: BTreeSet<UnitName>,
+    /// It changes what an earlier update has still to do.
+    pub(super) overtakes: bool,
     /// Definitions that were tried or had to wait for their turn and were given up, until another update.
     pub(super) given_up: BTreeMap<UnitName, (Version, GivenUp)>,
     /// What a unit was before it was told to have another definition, in this step.
@@ -242,6 +244,7 @@ impl Book {
             renewed: BTreeSet::new(),
             came: BTreeSet::new(),
             went: BTreeSet::new(),
+            overtakes: false,
             given_up: BTreeMap::new(),
             put_back: BTreeMap::new(),
             goals: BTreeMap::new(),
@@ -286,13 +289,13 @@ impl Book {
     }
 
     /// Something that was asked for before this update is still to be done to the unit, and may have waited for those that
-    /// go with it.
+    /// go with it, or for what an earlier update was about to do to others and this one does not.
     pub(super) fn is_awaited(&self, unit: &UnitName) -> bool {
         let concerns = |name: &UnitName| self.plan.around(name).contains(unit);
         let waits = |job: &JobBook| {
             !job.done && job.told < self.updated_at && plan::named(&job.command).iter().any(concerns)
         };
-        !self.went.is_empty() && self.jobs.values().any(waits)
+        (!self.went.is_empty() || self.overtakes) && self.jobs.values().any(waits)
     }
 
     /// Svinit is on its way out.
@@ -502,6 +505,11 @@ impl Book {
         self.latest.extend(set.units.iter().map(|(name, spec)| (name.clone(), Arc::clone(spec))));
         let differ: Vec<UnitName> = changed.iter().chain(&self.came).chain(&self.went).cloned().collect();
         self.given_up.retain(|name, _| !differ.contains(name));
+        let is_overtaken = |job: &JobBook| {
+            let is_open = |name: &UnitName| differ.contains(name) && !job.answers.contains_key(name);
+            !job.done && job.asked == Asked::ByUpdate && plan::named(&job.command).iter().any(is_open)
+        };
+        self.overtakes = self.jobs.values().any(is_overtaken);
         // Touches what is around them as far as anybody can tell, and waits for an answer for each.
         let touched = differ.iter().flat_map(|name| self.plan.around(name)).collect();
         self.take_job(job, &Command::Reset(differ), Asked::ByUpdate);
