@@ -199,6 +199,9 @@ pub(super) struct JobBook {
     /// As the supervisor was told.
     pub(super) told: Time,
     pub(super) answers: BTreeMap<UnitName, bool>,
+    /// Those answered with no since a person had stopped them, or since they were not defined. What becomes of them when
+    /// somebody starts them later, or brings them back, is not for this job.
+    pub(super) turnless: BTreeSet<UnitName>,
     /// The first of several whose reload did not go well.
     pub(super) failed_reload: Option<UnitName>,
     pub(super) done: bool,
@@ -472,6 +475,7 @@ impl Book {
             told: self.now,
             lived: self.lived,
             answers: BTreeMap::new(),
+            turnless: BTreeSet::new(),
             failed_reload: None,
             done: false,
             mains: self.units.iter().map(|(name, unit)| (name.clone(), unit.main)).collect(),
@@ -618,8 +622,13 @@ impl Book {
             let version = Version::of(&self.latest[unit]);
             self.given_up.insert(unit.clone(), (version, GivenUp::HadNoTurn));
         }
+        let is_held = self.units.get(unit).is_some_and(|unit| unit.held);
+        let is_turnless = !outcome.ok && (is_held || !self.wanted.contains_key(unit));
         let Some(job) = self.jobs.get_mut(&job) else { return };
         job.answers.insert(unit.clone(), outcome.ok);
+        if is_turnless {
+            job.turnless.insert(unit.clone());
+        }
         if !outcome.ok && outcome.why.starts_with("reload failed") {
             job.failed_reload.get_or_insert(unit.clone());
         }
