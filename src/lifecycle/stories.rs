@@ -48,6 +48,13 @@ fn names(list: &[&str]) -> Vec<UnitName> {
     list.iter().map(|text| name(text)).collect()
 }
 
+const SETTINGS: Settings = Settings {
+    seed: 1,
+    shutdown_timeout: Duration::from_millis(9500),
+    fork_rate: 50,
+    limits_enforced: false,
+};
+
 struct Story {
     machine: Supervisor,
     jobs: u64,
@@ -68,14 +75,8 @@ fn millis(text: &str) -> Duration {
 impl Story {
     fn of(specs: impl IntoIterator<Item = UnitSpec>) -> Self {
         let set = set(specs);
-        let settings = Settings {
-            seed: 1,
-            shutdown_timeout: Duration::from_millis(9500),
-            fork_rate: 50,
-            limits_enforced: false,
-        };
         Self {
-            machine: Supervisor::new(&set, settings, Time::ZERO),
+            machine: Supervisor::new(&set, SETTINGS, Time::ZERO),
             jobs: 0,
             told: String::new(),
             sets: Vec::new(),
@@ -88,6 +89,10 @@ impl Story {
         let event: Vec<_> = words.take_while(|word| *word != "=>").collect();
         let actions = match event.as_slice() {
             ["boot"] => self.machine.boot(now),
+            ["upgrade"] => {
+                self.upgrade();
+                Vec::new()
+            }
             ["update", number] => {
                 self.jobs += 1;
                 let set = &self.sets[number.parse::<usize>().unwrap() - 1];
@@ -106,6 +111,17 @@ impl Story {
         let said: Vec<_> = actions.iter().filter_map(Self::words).collect();
         let said = if said.is_empty() { "nothing".to_owned() } else { said.join(", ") };
         writeln!(self.told, "{} {} => {said}", now.0 / 1000, event.join(" ")).unwrap();
+    }
+
+    /// Another machine goes on, which knows what was written down and the definitions.
+    fn upgrade(&mut self) {
+        let text = serde_json::to_string(&self.machine.save()).unwrap();
+        let to_come = self.machine.definitions();
+        let names: Vec<_> = self.machine.views().into_iter().map(|view| view.name).collect();
+        let in_force = names.into_iter().map(|name| (name.clone(), self.machine.spec(&name).unwrap()));
+        let in_force = UnitSet { units: in_force.collect(), aliases: BTreeMap::new() };
+        let saved = serde_json::from_str(&text).unwrap();
+        self.machine = Supervisor::restore(saved, &in_force, &to_come, SETTINGS).unwrap();
     }
 
     fn event(&mut self, words: &[&str]) -> Event {

@@ -343,3 +343,57 @@ fn one_that_is_reloaded_by_itself_is_waited_for_before_the_next_is() {
         ",
     );
 }
+
+#[test]
+fn one_that_was_reloaded_in_its_turn_is_checked_at_once() {
+    let rule = Health {
+        check: tcp(),
+        interval: Duration::from_secs(10),
+        timeout: Duration::from_secs(3),
+        retries: 1,
+        start_period: Duration::ZERO,
+        on_failure: OnFailure::Restart,
+    };
+    check(
+        group(|spec| {
+            spec.health = Some(rule.clone());
+            spec.reload.how = Some(ReloadHow::Signal(SignalName("HUP".to_owned())));
+        }),
+        "
+        0 boot => [web@1 waiting], [web@2 waiting], [web@3 waiting], spawn #1 web@1, [web@1 starting], spawn #2 web@2, [web@2 starting], spawn #3 web@3, [web@3 starting]
+        1 spawned #1 => probe #4, [web@1 ready]
+        1 spawned #2 => probe #5, [web@2 ready]
+        1 spawned #3 => probe #6, [web@3 ready]
+        2 passed #4 => [web@1 pass]
+        2 passed #5 => [web@2 pass]
+        2 passed #6 => [web@3 pass]
+        10 reload web@1 web@2 => HUP #1, probe #7, job 1 web@1 ok, HUP #2, probe #8, job 1 web@2 ok, job 1 done
+        11 passed #7 => nothing
+        ",
+    );
+}
+
+#[test]
+fn a_new_one_whose_definition_another_update_replaces_is_withdrawn() {
+    let start_first = |command: &'static str| {
+        group(move |spec| {
+            spec.restart.mode = Mode::StartFirst;
+            spec.command = argv(command);
+        })
+    };
+    check_updates(
+        start_first("run"),
+        vec![set(start_first("run otherwise")), set(start_first("run well"))],
+        &format!(
+            "{UP}
+            10 update 1 => define web@1, spawn #4 web@1
+            11 update 2 => define web@1, TERM #4, define web@2, spawn #5 web@2, job 1 web@1 no
+            12 upgrade => nothing
+            13 spawned #4 => TERM #4
+            14 spawned #5 => TERM #2, define web@3, spawn #6 web@3, job 1 web@2 ok, job 2 web@2 ok
+            15 spawned #6 => TERM #3, define web@1, spawn #7 web@1, job 1 web@3 ok, job 1 done, job 2 web@3 ok
+            16 spawned #7 => TERM #1, job 2 web@1 ok, job 2 done
+            "
+        ),
+    );
+}
