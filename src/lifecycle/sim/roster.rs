@@ -115,7 +115,9 @@ fn in_order(seen: &Seen<'_>) -> Verdict {
     let Moment::Wished(Action::Report(report)) = seen.moment else { return Ok(()) };
     let (book, unit) = (seen.book, &report.unit);
     let begins = report.label == Label::Stopping && report.was != Label::Stopping && report.why == GONE;
-    if !begins || !book.has_main(unit) || book.is_ending() {
+    // One that is defined again and not enabled stays on its way down, but does not go; who comes back need not wait for it.
+    let goes = !book.wanted.contains_key(unit);
+    if !begins || !goes || !book.has_main(unit) || book.is_ending() {
         return Ok(());
     }
     for (name, other) in book.units.iter().filter(|(name, _)| book.defined.contains_key(*name)) {
@@ -176,8 +178,9 @@ fn others_stay(seen: &Seen<'_>) -> Verdict {
         return Ok(());
     }
     let spec = book.spec(unit);
-    let makes_room = spec.conflicts.iter().any(|rival| book.came.contains(rival));
     let needed = needed(book);
+    // Also for what one that comes needs.
+    let makes_room = spec.conflicts.iter().any(|rival| book.came.contains(rival) || needed.contains(rival));
     let follows = spec.after.iter().chain(&spec.wants).any(|other| needed.contains(other));
     // What has failed may come up again for the sake of one that comes; what is up stays so.
     let may = makes_room
