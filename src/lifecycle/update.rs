@@ -158,6 +158,8 @@ impl Supervisor {
     fn define(&mut self, name: &UnitName, spec: Option<&Arc<UnitSpec>>) {
         let Some(spec) = spec else {
             self.leaving.insert(name.clone());
+            // What it was to be it will not be, and nobody who goes on with this machine has that definition.
+            self.with(name, |unit, _| unit.coming = None);
             return;
         };
         let returns = self.leaving.remove(name);
@@ -220,7 +222,7 @@ impl Supervisor {
                 }
                 self.with(name, |unit, cx| {
                     unit.ask_stop(After::StayDown, GONE, cx);
-                    // What it was to be it will not be, and nobody who goes on with this machine has that definition.
+                    // Nor does what was on its way up beside it come later.
                     unit.coming = None;
                 });
                 self.queue.insert(name.clone());
@@ -403,7 +405,10 @@ impl Unit {
             | State::Scheduled
             | State::Backoff { .. }
             | State::Waiting => true,
-            State::Ready(ready) => !restarts && self.pending.is_none() && !ready.is_busy(),
+            // A new one on its way has the definition that it was made with, and takes this one over with its place.
+            State::Ready(ready) => {
+                !restarts && self.pending.is_none() && !ready.is_busy() && self.beside.successor.is_none()
+            }
             State::Gate(_) | State::Preparing(_) | State::Starting(_) | State::Stopping(_) => false,
         };
         if !may && !planted(Bug::DefinitionTakenTooEarly) {

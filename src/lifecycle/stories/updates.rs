@@ -122,6 +122,27 @@ fn what_no_process_notices_is_in_force_at_once_and_a_health_check_begins_anew() 
 }
 
 #[test]
+fn what_is_in_force_at_once_waits_for_a_new_one_that_is_on_its_way() {
+    let mut web = unit("web");
+    web.restart.mode = Mode::StartFirst;
+    let new = UnitSpec { description: "x".to_owned(), ..web.clone() };
+    check_updates(
+        [web],
+        vec![set([new])],
+        "
+        0 boot => [web waiting], spawn #1 web, [web starting]
+        1 spawned #1 => [web ready]
+        10 restart web => spawn #2 web
+        11 update 1 => job 2 web ok, job 2 done
+        12 spawned #2 => TERM #1, define web, job 1 web ok, job 1 done
+        13 exit #1 0 => kill #1*
+        14 gone #1 => nothing
+        15 update 1 => job 3 done
+        ",
+    );
+}
+
+#[test]
 fn a_unit_that_is_down_is_as_it_was_defined_last_when_it_is_started() {
     let web = unit("web");
     check_updates(
