@@ -505,8 +505,11 @@ impl Book {
         let is_renewed =
             |name: &&UnitName| self.defined[*name].context.umask != set.units[*name].context.umask;
         self.renewed = changed.iter().filter(is_renewed).cloned().collect();
-        self.wanted.clone_from(&set.units);
-        self.latest.extend(set.units.iter().map(|(name, spec)| (name.clone(), Arc::clone(spec))));
+        // On its way out svinit takes over nothing.
+        if !self.is_ending() {
+            self.wanted.clone_from(&set.units);
+            self.latest.extend(set.units.iter().map(|(name, spec)| (name.clone(), Arc::clone(spec))));
+        }
         let differ: Vec<UnitName> = changed.iter().chain(&self.came).chain(&self.went).cloned().collect();
         self.given_up.retain(|name, _| !differ.contains(name));
         let is_overtaken = |job: &JobBook| {
@@ -521,7 +524,9 @@ impl Book {
         self.each(&touched, |unit| unit.touched = now);
         if !self.is_ending() {
             let plan = Rc::clone(&self.plan);
-            let started = self.came.iter().filter(|name| plan.spec(name).enabled).cloned().collect();
+            // One that is run by the clock is only armed by that.
+            let starts = |name: &&UnitName| plan.spec(name).enabled && plan.spec(name).schedule.is_none();
+            let started = self.came.iter().filter(starts).cloned().collect();
             let pulled = plan.pulled_by(&started, |name| self.units[name].held && !started.contains(name));
             self.each(&pulled, |unit| (unit.held, unit.wanted_at) = (false, now));
         }

@@ -35,7 +35,7 @@ fn has_trouble(book: &Book, unit: &UnitName) -> bool {
 }
 
 /// Its watchdog has not heard from it for too long.
-fn is_silent(book: &Book, unit: &UnitName) -> bool {
+pub(super) fn is_silent(book: &Book, unit: &UnitName) -> bool {
     let alive = book.units[unit].main.map(|run| book.runs[&run].alive.0);
     book.spec(unit).watchdog.zip(alive).is_some_and(|(window, alive)| book.now.since(alive) >= window)
 }

@@ -135,7 +135,8 @@ fn of_several<'a>(
         !job.done
             && is_of_kind(job)
             && named.contains(unit)
-            && named.iter().filter(is_of_group).count() > 1
+            // Others that were not there, or had been stopped, when it was asked make it no restart of several.
+            && named.iter().filter(is_of_group).filter(|name| !job.turnless.contains(*name)).count() > 1
             && (job.asked == Asked::ByCommand || !job.answers.contains_key(unit))
     };
     book.jobs.values().find(concerns)
@@ -156,10 +157,18 @@ fn one_at_a_time(seen: &Seen<'_>, asked: Asked) -> Verdict {
     for other in others(seen, unit) {
         // As it was told last: the machine itself may be further already.
         let label = seen.book.units[&other.name].label;
-        let is_away = matches!(label, Label::Stopping | Label::Starting);
+        let is_away =
+            matches!(label, Label::Stopping | Label::Starting) && !goes_for_another(seen.book, unit, &other);
         hold(!is_away, || format!("{unit} is restarted while {} is {}", other.name, label.as_str()))?;
     }
     Ok(())
+}
+
+/// It is away because something restarts that both build on: then all instances go along at once.
+fn goes_for_another(book: &Book, unit: &UnitName, other: &UnitView) -> bool {
+    let spec = book.spec(unit);
+    let below = spec.requires.iter().chain(&spec.part_of);
+    other.label == Label::Stopping && below.into_iter().any(|below| other.why == format!("{below} restarts"))
 }
 
 fn ends_with_failure(seen: &Seen<'_>, asked: Asked) -> Verdict {
@@ -182,8 +191,8 @@ fn one_beside_at_a_time(seen: &Seen<'_>) -> Verdict {
             && !job.answers.contains_key(unit)
     };
     // One that was on its way out and comes back takes nothing away.
-    let job = of_several(seen.book, unit, is_any).filter(|job| !job.came.contains(unit));
-    let Some(job) = job else { return Ok(()) };
+    let comes_back = seen.book.jobs.values().any(|job| !job.done && job.came.contains(unit));
+    let Some(job) = of_several(seen.book, unit, is_any).filter(|_| !comes_back) else { return Ok(()) };
     let named = plan::named(&job.command);
     for other in others(seen, unit).filter(|other| named.contains(&other.name)) {
         let comes = other.beside.iter().any(|aside| aside.label != Label::Stopping);

@@ -7,6 +7,7 @@ use crate::lifecycle::action::{Action, Purpose};
 use crate::lifecycle::event::{Command, Event, ExitStatus, RunId};
 use crate::lifecycle::sim::book::Book;
 use crate::lifecycle::sim::promise::{Moment, Promise, Seen, Verdict, hold};
+use crate::lifecycle::sim::replacing::is_silent;
 use crate::lifecycle::state::{Health, Label, Phase};
 use crate::lifecycle::time::Time;
 use crate::units::name::UnitName;
@@ -288,6 +289,8 @@ fn failed_test_changes_nothing(seen: &Seen<'_>) -> Verdict {
     let unit = &seen.book.units[&entry.unit];
     // One that was killed for a stop says nothing.
     let failed = *status != ExitStatus::Code(0) && !seen.book.stale && !entry.killed;
-    let stays = unit.label != Label::Stopping || unit.since != seen.book.lived;
+    // In the same step it may be found to hang.
+    let hangs = is_silent(seen.book, &entry.unit);
+    let stays = unit.label != Label::Stopping || unit.since != seen.book.lived || hangs;
     hold(!failed || stays, || format!("{} is stopped although its test has failed", entry.unit))
 }
