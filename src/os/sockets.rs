@@ -17,7 +17,7 @@ use nix::fcntl::{AtFlags, FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, setsockopt, socket, sockopt,
 };
-use nix::unistd::{AccessFlags, Gid, Uid, eaccess, fchownat};
+use nix::unistd::{AccessFlags, Gid, Uid, eaccess, fchownat, getegid, getgroups};
 use serde::{Deserialize, Serialize};
 
 use crate::lifecycle::event::Pid;
@@ -329,11 +329,21 @@ fn try_owner(spec: &SocketSpec) -> Result<(), Obstacle> {
     };
     let uid = found(Part::Owner, spec.owner.as_deref().map(user::user))?;
     let gid = found(Part::Group, spec.group.as_deref().map(user::group))?;
-    let is_other = uid.is_some_and(|uid| uid != sys::geteuid());
-    if is_other && !may_chown() {
-        return Err(Obstacle::of(Part::Owner, not_given(spec, uid, gid, "operation not permitted")));
+    let refused = |part| Err(Obstacle::of(part, not_given(spec, uid, gid, "operation not permitted")));
+    if may_chown() {
+        Ok(())
+    } else if uid.is_some_and(|uid| uid != sys::geteuid()) {
+        refused(Part::Owner)
+    } else if gid.is_some_and(|gid| !is_in(Gid::from_raw(gid))) {
+        refused(Part::Group)
+    } else {
+        Ok(())
     }
-    Ok(())
+}
+
+/// Whether svinit is in this group, and so may give its own files to it. What cannot be found out is taken to be so.
+fn is_in(group: Gid) -> bool {
+    group == getegid() || getgroups().map_or(true, |groups| groups.contains(&group))
 }
 
 /// Whether files can be given to others. What cannot be found out is taken to be allowed.

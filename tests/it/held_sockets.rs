@@ -721,3 +721,31 @@ fn svinit_checks_as_svctl_does_what_can_be_had_here() {
     drop(taken);
     assert_eq!(check(&["--check", "--units"]).0, Some(0));
 }
+
+#[test]
+fn a_check_without_root_finds_to_whom_a_unix_socket_cannot_be_given() {
+    if !is_root() {
+        return skip("not root", Essential::No);
+    }
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    chown(dir.path(), Some(61_009), Some(61_009)).unwrap();
+    let place = dir.path().display();
+    let check = |keys: &str| {
+        let one = format!("address = \"unix:{place}/app.sock\"\n{keys}");
+        fs::write(dir.path().join("web.toml"), format!("command = [\"x\"]\n[sockets.one]\n{one}\n")).unwrap();
+        let mut check = Command::new("setpriv");
+        check.args(["--reuid=61009", "--regid=61009", "--groups=61011"]).arg(executable());
+        let said = check.args(["--as", "svctl", "check", "--here"]).arg(dir.path()).output().unwrap();
+        (said.status.code(), String::from_utf8_lossy(&said.stdout).into_owned())
+    };
+    for own in ["owner = \"61009\"", "group = \"61009\"", "group = \"61011\""] {
+        let (code, said) = check(own);
+        assert_eq!(code, Some(0), "{own}: {said}");
+    }
+    for (keys, whom) in [("owner = \"61010\"", "user 61010"), ("group = \"61010\"", "group 61010")] {
+        let (code, said) = check(keys);
+        let why = format!("it cannot be given to {whom}: operation not permitted");
+        assert!(code == Some(78) && said.contains(&why) && said.contains("web.toml:4:"), "{said}");
+    }
+}
