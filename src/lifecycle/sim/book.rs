@@ -524,10 +524,12 @@ impl Book {
         self.each(&touched, |unit| unit.touched = now);
         if !self.is_ending() {
             let plan = Rc::clone(&self.plan);
+            let enabled = self.came.iter().filter(|name| plan.spec(name).enabled).cloned();
             // One that is run by the clock is only armed by that.
-            let starts = |name: &&UnitName| plan.spec(name).enabled && plan.spec(name).schedule.is_none();
-            let started = self.came.iter().filter(starts).cloned().collect();
-            let pulled = plan.pulled_by(&started, |name| self.units[name].held && !started.contains(name));
+            let (armed, started): (BTreeSet<_>, BTreeSet<_>) = enabled
+                .partition(|name| plan.spec(name).schedule.as_ref().is_some_and(|rule| !rule.at_start));
+            let held = |name: &UnitName| self.units[name].held && !started.contains(name);
+            let pulled = &plan.pulled_by(&started, held) | &armed;
             self.each(&pulled, |unit| (unit.held, unit.wanted_at) = (false, now));
         }
         (self.goals, self.updating, self.updated_at) = (goals, true, now);
